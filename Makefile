@@ -1,0 +1,39 @@
+# Bare `make` lists the targets. Each one installs what it needs; none needs another to have run.
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint lock clean
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+install: $(VENV)/.installed ## make .venv from the hashed requirement files
+
+demo: $(VENV)/.installed ## see it work: emulators, a bucket, a local Whisper and the daemon, on this machine
+	@$(BIN)/subscriber demo
+
+test: $(VENV)/.installed lint ## lint, types and every test but the slow ones
+	$(BIN)/pytest -m "not slow"
+
+test-all: $(VENV)/.installed lint ## the same and the slow tests
+	$(BIN)/pytest
+
+lint: $(VENV)/.installed ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+lock: ## pin versions and hashes anew (needs uv)
+	$(UV_COMPILE) pyproject.toml -o requirements/runtime.txt
+	$(UV_COMPILE) pyproject.toml --extra demo --group dev -c requirements/runtime.txt -o requirements/dev.txt
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
