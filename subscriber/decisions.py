@@ -1,0 +1,288 @@
+"""Every choice, pure: a record, the ledger's time and what is asked go in; an answer and a record to write come out.
+
+The law of this file: nothing here reads a clock, a random number or a network. Both ledgers run these functions inside
+their transaction (`read -> decide -> write`), and may run one again after a commit whose answer was lost. So each
+recognises its own earlier success by the claim's nonce and answers the same: the retry is the read-back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+from subscriber.errors import ClaimLost
+from subscriber.model import SCHEMA_VERSION, Attempt, Claim, Job, Outcome, Progress, Reason, Record, Result, State
+
+__all__ = [
+    "HISTORY_LENGTH",
+    "RECORD_RETENTION",
+    "ClaimRequest",
+    "Decide",
+    "Refusal",
+    "Verdict",
+    "backoff_seconds",
+    "decide_announced",
+    "decide_claim",
+    "decide_completion",
+    "decide_end",
+    "decide_release",
+    "decide_renewal",
+    "decide_retry",
+]
+
+T = TypeVar("T")
+
+HISTORY_LENGTH = 10
+"""How many attempts a record remembers."""
+
+RECORD_RETENTION = timedelta(days=93)
+"""How long a final record is kept: three times Pub/Sub's longest retention (31 days), so no message outlives it."""
+
+NEWER_SCHEMA_DEFER = timedelta(minutes=1)
+"""How long we stay away from a record that a newer version wrote: a rollout brings a pod that can read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict(Generic[T]):
+    """A decision: what the caller gets, and the record to write (None leaves the ledger as it is)."""
+
+    answer: T
+    write: Record | None = None
+
+
+Decide = Callable[[Record | None, datetime], Verdict[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """What a claimer asks with. `nonce` is new for every call; times are Pub/Sub's, lengths seconds."""
+
+    job: Job
+    nonce: str
+    owner: str
+    message_id: str
+    published_at: datetime
+    claim_seconds: float
+    max_attempts: int
+    max_event_age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there is no claim, and how many seconds later it is worth asking again (0 for a final answer)."""
+
+    outcome: Outcome
+    retry_after_seconds: float = 0.0
+    record: Record | None = None
+
+
+def decide_claim(record: Record | None, now: datetime, ask: ClaimRequest) -> Verdict[Claim | Refusal]:
+    """Answer a claimer by the blueprint's table, one clause a row."""
+    if record is None:
+        return _grant(ask, now, None)
+    if record.schema_version > SCHEMA_VERSION:
+        return _refuse(Outcome.EARLY, NEWER_SCHEMA_DEFER, record)
+    match record.state:
+        case State.CLAIMED if record.nonce == ask.nonce:
+            return Verdict(_claim_of(record, ask, now))
+        case State.CLAIMED if now < record.claim_ends_at:
+            return _refuse(Outcome.BUSY, record.claim_ends_at - now, record)
+        case State.WAITING if record.next_attempt_at and now < record.next_attempt_at:
+            return _refuse(Outcome.EARLY, record.next_attempt_at - now, record)
+        case State.CLAIMED | State.WAITING:
+            return _grant(ask, now, record)
+        case _:
+            return _refuse(_recorded_outcome(record), timedelta(), record)
+
+
+def decide_renewal(record: Record | None, now: datetime, claim: Claim, progress: Progress) -> Verdict[None]:
+    """Renew a claim, also an expired one that nobody took. Raises ClaimLost."""
+    held = _held(record, claim)
+    return Verdict(None, replace(held, renewed_at=now, progress=progress))
+
+
+def decide_completion(record: Record | None, now: datetime, claim: Claim, result: Result) -> Verdict[Record]:
+    """Record the transcript; only the epoch that holds the claim may. Raises ClaimLost."""
+    if record and _already(record, claim, State.DONE):
+        return Verdict(record)
+    held = _held(record, claim)
+    done = replace(
+        _ended(held, now, State.DONE, None),
+        history=_remember(held, now, "done"),
+        outputs=result.outputs,
+        audio_seconds=result.audio_seconds,
+        billed_seconds=result.billed_seconds,
+        cost_usd=result.cost_usd,
+        model=result.model,
+        language=result.language,
+        fingerprint=result.fingerprint,
+    )
+    return Verdict(done, done)
+
+
+def decide_end(record: Record | None, now: datetime, claim: Claim, state: State, reason: Reason) -> Verdict[Record]:
+    """Record that the job ends without a transcript: dead, gone or superseded. Raises ClaimLost."""
+    if record and _already(record, claim, state):
+        return Verdict(record)
+    held = _held(record, claim)
+    cost = 1 if state is State.DEAD and claim.sentence is None else 0
+    ended = replace(
+        _ended(held, now, state, reason),
+        attempts=held.attempts + cost,
+        history=_remember(held, now, state, reason),
+    )
+    return Verdict(ended, ended)
+
+
+def decide_retry(record: Record | None, now: datetime, claim: Claim, reason: Reason, wait: float) -> Verdict[Record]:
+    """Record a failed attempt and let the job wait `wait` seconds. Raises ClaimLost."""
+    if record and _already(record, claim, State.WAITING):
+        return Verdict(record)
+    held = _held(record, claim)
+    waiting = replace(
+        held,
+        state=State.WAITING,
+        attempts=held.attempts + 1,
+        next_attempt_at=now + timedelta(seconds=wait),
+        reason=reason,
+        history=_remember(held, now, "failed", reason),
+    )
+    return Verdict(waiting, waiting)
+
+
+def decide_release(record: Record | None, now: datetime, claim: Claim, why: str) -> Verdict[None]:
+    """Let go of a claim free of charge: due at once, no attempt counted. Raises ClaimLost."""
+    if record and _already(record, claim, State.WAITING):
+        return Verdict(None)
+    held = _held(record, claim)
+    reason = Reason("interrupted", why, now)
+    history = _remember(held, now, "interrupted", reason)
+    return Verdict(None, replace(held, state=State.WAITING, next_attempt_at=now, history=history))
+
+
+def decide_announced(record: Record | None, now: datetime) -> Verdict[None]:
+    """Record that the completion event of a settled job was published."""
+    if record is None or not record.state.final or record.announced_at:
+        return Verdict(None)
+    return Verdict(None, replace(record, announced_at=now))
+
+
+def backoff_seconds(attempt: int, shortest: float, longest: float, chance: float) -> float:
+    """Seconds to wait after failed attempt number `attempt` (from 1); `chance` is a random number in [0, 1).
+
+    Doubling from `shortest`, capped at `longest`, the upper half of it random: "equal jitter" of Marc Brooker,
+    "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. The cap on the exponent only avoids overflow.
+    """
+    ceiling = min(longest, shortest * 2.0 ** min(attempt - 1, 30))
+    return ceiling * (0.5 + 0.5 * chance)
+
+
+def _grant(ask: ClaimRequest, now: datetime, found: Record | None) -> Verdict[Claim | Refusal]:
+    taken_over = found is not None and found.state is State.CLAIMED
+    base = found or _first_record(ask, now)
+    record = replace(
+        base,
+        state=State.CLAIMED,
+        epoch=base.epoch + 1,
+        nonce=ask.nonce,
+        owner=ask.owner,
+        message_id=ask.message_id,
+        renewed_at=now,
+        claim_seconds=ask.claim_seconds,
+        takeovers=base.takeovers + taken_over,
+        next_attempt_at=None,
+        history=_remember(base, now, "taken_over") if taken_over else base.history,
+    )
+    return Verdict(replace(_claim_of(record, ask, now), taken_over=taken_over), record)
+
+
+def _first_record(ask: ClaimRequest, now: datetime) -> Record:
+    job = ask.job
+    return Record(
+        bucket=job.bucket,
+        name=job.name,
+        generation=job.generation,
+        output=job.output,
+        state=State.CLAIMED,
+        epoch=0,
+        nonce=ask.nonce,
+        owner=ask.owner,
+        renewed_at=now,
+        claim_seconds=ask.claim_seconds,
+        created_at=now,
+    )
+
+
+def _claim_of(record: Record, ask: ClaimRequest, now: datetime) -> Claim:
+    return Claim(
+        job=ask.job,
+        nonce=ask.nonce,
+        epoch=record.epoch,
+        attempt=record.attempts + 1,
+        claim_seconds=record.claim_seconds,
+        sentence=_sentence(record, ask, now),
+    )
+
+
+def _sentence(record: Record, ask: ClaimRequest, now: datetime) -> Reason | None:
+    """Why this claim may only bury the job, if so."""
+    if record.attempts >= ask.max_attempts:
+        last = f"the last: {record.reason.kind}: {record.reason.message}" if record.reason else "no reason was recorded"
+        return Reason("exhausted", f"{record.attempts} attempts failed; {last}", now)
+    age = (now - ask.published_at).total_seconds()
+    if age > ask.max_event_age_seconds:
+        return Reason(
+            "expired", f"the message was published {age:.0f} s ago, more than {ask.max_event_age_seconds:.0f} s", now
+        )
+    return None
+
+
+def _refuse(outcome: Outcome, wait: timedelta, record: Record) -> Verdict[Claim | Refusal]:
+    return Verdict(Refusal(outcome, wait.total_seconds(), record))
+
+
+def _recorded_outcome(record: Record) -> Outcome:
+    """The outcome of a delivery that meets a settled job."""
+    match record.state, record.reason and record.reason.kind:
+        case State.DONE, _:
+            return Outcome.DUPLICATE
+        case State.GONE, _:
+            return Outcome.GONE
+        case State.SUPERSEDED, _:
+            return Outcome.SUPERSEDED
+        case _, ("exhausted" | "expired") as kind:
+            return Outcome(kind)
+        case _:
+            return Outcome.REJECTED
+
+
+def _held(record: Record | None, claim: Claim) -> Record:
+    """The record, if this claim still holds it. The fence that every late writer meets."""
+    ours = record is not None and record.state is State.CLAIMED
+    if record is None or not ours or (record.nonce, record.epoch) != (claim.nonce, claim.epoch):
+        raise ClaimLost(f"epoch {claim.epoch} no longer holds {claim.job.uri}#{claim.job.generation}")
+    return record
+
+
+def _already(record: Record, claim: Claim, state: State) -> bool:
+    """Whether our own earlier commit, whose answer was lost, has brought the record to this state."""
+    return (record.nonce, record.epoch, record.state) == (claim.nonce, claim.epoch, state)
+
+
+def _ended(held: Record, now: datetime, state: State, reason: Reason | None) -> Record:
+    return replace(
+        held,
+        state=state,
+        reason=reason,
+        completed_at=now,
+        announced_at=None,
+        next_attempt_at=None,
+        expires_at=now + RECORD_RETENTION,
+    )
+
+
+def _remember(record: Record, now: datetime, outcome: str, reason: Reason | None = None) -> tuple[Attempt, ...]:
+    line = Attempt(record.epoch, outcome, reason.kind if reason else "", reason.message if reason else "", now)
+    return (*record.history, line)[-HISTORY_LENGTH:]

@@ -1,0 +1,280 @@
+"""The nouns. Frozen, without behaviour beyond what follows from their own fields; nothing of ours is imported here."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Answer",
+    "Attempt",
+    "Claim",
+    "Delivery",
+    "Job",
+    "Message",
+    "ObjectInfo",
+    "Outcome",
+    "OutputFile",
+    "Progress",
+    "Reason",
+    "Record",
+    "Result",
+    "Segment",
+    "SpeechRequest",
+    "State",
+    "Word",
+]
+
+SCHEMA_VERSION = 1
+"""Version of the ledger document and of the transcript's JSON. A record with a newer one is left alone."""
+
+
+class State(StrEnum):
+    """What the ledger says of a job. Never seen = no record."""
+
+    CLAIMED = "claimed"
+    WAITING = "waiting"
+    DONE = "done"
+    DEAD = "dead"
+    GONE = "gone"
+    SUPERSEDED = "superseded"
+
+    @property
+    def final(self) -> bool:
+        """Whether a job in this state is settled for good."""
+        return self in {State.DONE, State.DEAD, State.GONE, State.SUPERSEDED}
+
+
+class Outcome(StrEnum):
+    """How a delivery ended for us."""
+
+    TRANSCRIBED = "transcribed"
+    DUPLICATE = "duplicate"
+    BUSY = "busy"
+    IGNORED = "ignored"
+    GONE = "gone"
+    SUPERSEDED = "superseded"
+    REJECTED = "rejected"
+    EXHAUSTED = "exhausted"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    EARLY = "early"
+    INTERRUPTED = "interrupted"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Pub/Sub's message: `id` is unique within its topic; `published_at` is Pub/Sub's clock, UTC."""
+
+    id: str
+    attributes: dict[str, str]
+    data: bytes
+    published_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One arrival of a message. `attempt` is Pub/Sub's delivery attempt, 0 where no dead-letter policy counts it."""
+
+    message: Message
+    subscription: str
+    ack_id: str
+    attempt: int = 0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What stays the same when the message arrives again: subscription and message id."""
+        return self.subscription, self.message.id
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One generation of one object for one output; `output` is the OUTPUT setting as written."""
+
+    bucket: str
+    name: str
+    generation: int
+    output: str
+
+    @property
+    def id(self) -> str:
+        """Ledger document id: object names may hold `/`, be `..` or 1,024 bytes long, which Firestore refuses."""
+        parts = (self.output, self.bucket, self.name, str(self.generation))
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    @property
+    def uri(self) -> str:
+        """The source object as people write it."""
+        return f"gs://{self.bucket}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a job failed or ended: `kind` is a short word for machines, `message` a sentence for people."""
+
+    kind: str
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One line of a record's history: how one claim of the job ended."""
+
+    epoch: int
+    outcome: str
+    reason: str
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of a job's audio is transcribed, in seconds; `total` is None until it is known."""
+
+    done: float = 0.0
+    total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What completing a job records. Unknown lengths (seconds) and costs (US dollars) are None."""
+
+    outputs: tuple[str, ...]
+    audio_seconds: float | None
+    billed_seconds: float | None
+    cost_usd: float | None
+    model: str
+    language: str | None
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the ledger knows of one job. Times are the database's, UTC; lengths are seconds."""
+
+    bucket: str
+    name: str
+    generation: int
+    output: str
+    state: State
+    epoch: int
+    nonce: str
+    owner: str
+    renewed_at: datetime
+    claim_seconds: float
+    created_at: datetime
+    message_id: str = ""
+    attempts: int = 0
+    takeovers: int = 0
+    next_attempt_at: datetime | None = None
+    reason: Reason | None = None
+    history: tuple[Attempt, ...] = ()
+    completed_at: datetime | None = None
+    announced_at: datetime | None = None
+    expires_at: datetime | None = None
+    outputs: tuple[str, ...] = ()
+    audio_seconds: float | None = None
+    billed_seconds: float | None = None
+    cost_usd: float | None = None
+    model: str | None = None
+    language: str | None = None
+    fingerprint: str | None = None
+    progress: Progress = Progress()
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def claim_ends_at(self) -> datetime:
+        """When the claim ends unless it is renewed."""
+        return self.renewed_at + timedelta(seconds=self.claim_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Our right to work on a job. Every late writer is fenced by `epoch`; only `nonce` says that a claim is ours.
+
+    `attempt` counts from 1. `sentence` is set when the job may only be buried (no attempts left, message too old).
+    """
+
+    job: Job
+    nonce: str
+    epoch: int
+    attempt: int
+    claim_seconds: float
+    taken_over: bool = False
+    sentence: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What a store says of one object. `generation` grows with every replacement; `size` is in bytes."""
+
+    bucket: str
+    name: str
+    generation: int
+    size: int
+    content_type: str = ""
+    md5: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """One rendered file of a transcript, not yet written."""
+
+    extension: str
+    content_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word; times in seconds from the start of the audio."""
+
+    word: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One stretch of text; times in seconds from the start of the audio. Unknown is None, never an invented 0."""
+
+    start: float
+    end: float
+    text: str
+    avg_logprob: float | None = None
+    no_speech_prob: float | None = None
+    compression_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """What one request to a provider carries. `filename`'s ending tells the provider the container."""
+
+    data: bytes
+    filename: str
+    model: str
+    language: str | None = None
+    prompt: str | None = None
+    timeout_seconds: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A provider's validated answer for one request. `segments` is empty where the model gives text only."""
+
+    text: str
+    language: str | None
+    duration: float | None
+    segments: tuple[Segment, ...]
+    words: tuple[Word, ...]
+    model: str
+    request_id: str | None
+    billed_seconds: float | None
+    extra: dict[str, Any] = field(default_factory=dict)

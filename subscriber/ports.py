@@ -1,0 +1,109 @@
+"""What the pipeline needs of the world, as Protocols. The contracts are in the docstrings; tests/contract proves them.
+
+Every call is bounded in time by its adapter and raises only errors of `subscriber.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from subscriber.decisions import Decide
+from subscriber.model import Answer, Delivery, Job, ObjectInfo, Record, SpeechRequest
+
+__all__ = ["Announcer", "Ledger", "Objects", "Source", "Transcriber"]
+
+T = TypeVar("T")
+
+
+class Source(Protocol):
+    """Where deliveries come from."""
+
+    def check(self) -> None:
+        """Prove with the least right that we can pull. Raises ConfigError or NeighbourDown."""
+
+    def pull(self, free: int) -> Sequence[Delivery]:
+        """At most `free` deliveries, the first subscription's before the second's; empty after a few seconds of none.
+
+        Raises NeighbourDown.
+        """
+
+    def extend(self, subscription: str, ack_ids: Sequence[str], seconds: int) -> None:
+        """Set the leases of these deliveries to end `seconds` (0 to 600) from now; 0 redelivers at once.
+
+        Raises Permanent when an id is malformed (then none of the batch counts), NeighbourDown, Transient.
+        """
+
+    def ack(self, subscription: str, ack_ids: Sequence[str]) -> None:
+        """Tell Pub/Sub that these messages are settled: best effort, as Pub/Sub's own is. Raises as `extend` does."""
+
+
+class Ledger(Protocol):
+    """One record a job, changed only in transactions."""
+
+    def check(self) -> None:
+        """Prove that we can read. Raises ConfigError or NeighbourDown."""
+
+    def transact(self, job: Job, decide: Decide[T]) -> T:
+        """Read the job's record, decide, write what was decided, all or nothing; answer what was decided.
+
+        `decide` gets the record and the ledger's own time of that read; it may run several times, also after a commit
+        of its own whose answer was lost. What it raises is passed on and nothing is written. Raises NeighbourDown.
+        """
+
+    def read(self, job: Job) -> Record | None:
+        """The job's record as it is. Raises NeighbourDown."""
+
+
+class Objects(Protocol):
+    """Objects by bucket and name, with generations and preconditions."""
+
+    def check_output(self, bucket: str) -> None:
+        """Prove with the least right that outputs can be written. Raises ConfigError or NeighbourDown."""
+
+    def stat(self, bucket: str, name: str) -> ObjectInfo | None:
+        """The live generation, or None. Raises NeighbourDown, Transient."""
+
+    def read(self, info: ObjectInfo) -> bytes:
+        """The bytes of exactly this generation. Raises Gone, NeighbourDown, Transient."""
+
+    def write(
+        self,
+        bucket: str,
+        name: str,
+        data: bytes,
+        *,
+        content_type: str,
+        metadata: dict[str, str],
+        if_generation: int,
+    ) -> ObjectInfo:
+        """Write if the live generation is `if_generation` (0: if there is none).
+
+        Raises PreconditionFailed, Permanent (`output_locked`, `output_name_too_long`), NeighbourDown, Transient.
+        """
+
+    def delete(self, bucket: str, name: str, *, if_generation: int) -> None:
+        """Delete that generation; an absent object is fine. Raises PreconditionFailed and as `write` does."""
+
+
+class Transcriber(Protocol):
+    """A provider of transcription."""
+
+    def check(self) -> None:
+        """Prove that the key is accepted, paying nothing. Raises ConfigError or NeighbourDown."""
+
+    def probe(self) -> None:
+        """One real request of one second: an outage fails it, a bad file does not. Raises NeighbourDown."""
+
+    def transcribe(self, request: SpeechRequest) -> Answer:
+        """One request, never retried here. Raises Permanent, Transient, RateLimited, NeighbourDown."""
+
+
+class Announcer(Protocol):
+    """Tells whoever listens that a job is settled."""
+
+    def check(self) -> None:
+        """Prove with the least right that we can publish. Raises ConfigError or NeighbourDown."""
+
+    def announce(self, record: Record) -> None:
+        """Publish the completion event of a settled record; at least once. Raises NeighbourDown, Transient."""
