@@ -1,0 +1,81 @@
+"""Real emulators for the whole session, and names of its own for every test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from google.cloud import firestore, pubsub_v1, storage  # type: ignore[attr-defined]
+
+from subscriber import emulators as servers
+from subscriber.emulators import Emulators, EmulatorsMissing
+from tests.world import Queue, World, fresh
+
+
+@pytest.fixture(scope="session")
+def emulators() -> Iterator[Emulators]:
+    """The three servers, started once. Without them a test is skipped, but in CI it fails: a skip proves nothing."""
+    with ExitStack() as stack:
+        try:
+            started = stack.enter_context(servers.emulators(os.environ, project=fresh("test")))
+        except EmulatorsMissing as missing:
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(str(missing))
+        yield started
+
+
+@pytest.fixture
+def project(emulators: Emulators) -> str:
+    """The project id that everything of this session lives in."""
+    return emulators.project
+
+
+@pytest.fixture
+def google(emulators: Emulators, monkeypatch: pytest.MonkeyPatch) -> Emulators:
+    """The emulators, with this process's environment sending Google's clients to them."""
+    for name, value in emulators.environ().items():
+        monkeypatch.setenv(name, value)
+    return emulators
+
+
+@pytest.fixture
+def pubsub(google: Emulators) -> Iterator[Callable[..., Queue]]:
+    """Makes topics with a subscription: `pubsub(ack_deadline_seconds=10)`."""
+    publisher = pubsub_v1.PublisherClient()
+
+    def make(*, ack_deadline_seconds: int = 60) -> Queue:
+        topic, subscription = fresh("topic"), fresh("subscription")
+        google.make_topic(topic, subscription, ack_deadline_seconds=ack_deadline_seconds)
+        prefix = f"projects/{google.project}"
+        return Queue(f"{prefix}/topics/{topic}", f"{prefix}/subscriptions/{subscription}", publisher, subscriber)
+
+    with pubsub_v1.SubscriberClient() as subscriber:
+        yield make
+    publisher.stop()
+
+
+@pytest.fixture
+def bucket(google: Emulators) -> storage.Bucket:
+    """An empty bucket that notifies nobody."""
+    return storage.Client(project=google.project).create_bucket(fresh("bucket"))
+
+
+@pytest.fixture
+def world(google: Emulators, pubsub: Callable[..., Queue], monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A world of one test: only its own uploads are notified, because its storage server is its own."""
+    queue, inbox, outbox = pubsub(), fresh("inbox"), fresh("outbox")
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+    notify = (queue.topic.rpartition("/")[2], inbox)
+    with servers.emulators(os.environ, project=google.project, notify=notify) as own:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", own.storage_url)
+        own.make_bucket(inbox, outbox)
+        yield World(own, queue, storage.Client(), firestore.Client(), inbox, outbox, fresh("ledger"))
+
+
+@pytest.fixture
+def samples() -> Path | None:
+    """The folder of recorded human speech beside the checkout, where there is one."""
+    folder = Path(__file__).parents[2] / "shared" / "samples"
+    return folder if folder.is_dir() else None

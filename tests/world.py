@@ -1,0 +1,103 @@
+"""What a test needs of the emulators: names of its own, and the few things it does with them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass, field
+
+from google.api_core.exceptions import DeadlineExceeded
+from google.cloud import firestore, pubsub_v1, storage  # type: ignore[attr-defined]
+
+from subscriber.emulators import Emulators, free_port
+
+
+def fresh(prefix: str) -> str:
+    """A name that no other test has: good for topics, subscriptions, buckets, collections and projects."""
+    return f"{prefix}-{uuid.uuid4().hex[:10]}"
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A topic and one subscription of it, by their full names."""
+
+    topic: str
+    subscription: str
+    publisher: pubsub_v1.PublisherClient
+    subscriber: pubsub_v1.SubscriberClient
+
+    def publish(self, data: bytes = b"", /, **attributes: str) -> str:
+        """Publish one message; returns its id."""
+        return str(self.publisher.publish(self.topic, data, **attributes).result(timeout=30))
+
+    def pull(self, max_messages: int = 10, seconds: float = 10.0) -> list[pubsub_v1.types.ReceivedMessage]:
+        """What one pull brings; none after `seconds` of silence. Nothing is acked."""
+        try:
+            answer = self.subscriber.pull(
+                subscription=self.subscription, max_messages=max_messages, timeout=seconds, retry=None
+            )
+        except DeadlineExceeded:
+            return []
+        return list(answer.received_messages)
+
+
+@dataclass(frozen=True)
+class World:
+    """A watched bucket, its notifications, an output bucket and a ledger collection that only this test knows."""
+
+    emulators: Emulators
+    queue: Queue
+    storage: storage.Client
+    database: firestore.Client
+    bucket: str
+    output_bucket: str
+    collection: str
+    environ: dict[str, str] = field(init=False)
+    """The whole environment for a daemon of this world, but for its Whisper; a test may add to it."""
+
+    def __post_init__(self) -> None:
+        """Build the environment from the names."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SUBSCRIBER_")}
+        ours = {
+            "SUBSCRIBER_SUBSCRIPTION": self.queue.subscription,
+            "SUBSCRIBER_OUTPUT": self.output,
+            "SUBSCRIBER_FIRESTORE_COLLECTION": self.collection,
+            "PORT": str(free_port()),
+        }
+        object.__setattr__(self, "environ", {**inherited, **self.emulators.environ(), **ours})
+
+    @property
+    def output(self) -> str:
+        """The OUTPUT setting."""
+        return f"gs://{self.output_bucket}"
+
+    def upload(self, name: str, data: bytes, *, content_type: str = "audio/wav", **metadata: str) -> int:
+        """Put an object into the watched bucket, which publishes its notification; returns the generation."""
+        blob = self.storage.bucket(self.bucket).blob(name)
+        blob.metadata = metadata or None
+        blob.upload_from_string(data, content_type=content_type)
+        return int(blob.generation)
+
+    def notification(self, name: str, generation: int) -> dict[str, str]:
+        """The attributes that Cloud Storage sends for an upload into the watched bucket."""
+        return {
+            "notificationConfig": f"projects/_/buckets/{self.bucket}/notificationConfigs/1",
+            "eventType": "OBJECT_FINALIZE",
+            "payloadFormat": "NONE",
+            "bucketId": self.bucket,
+            "objectId": name,
+            "objectGeneration": str(generation),
+            "eventTime": "2026-11-01T12:00:00.000000Z",
+        }
+
+    def publish_again(self, attributes: dict[str, str]) -> str:
+        """Publish a notification by hand, as Cloud Storage may when it sends one twice; returns the message id."""
+        return self.queue.publish(**attributes)
+
+    def outputs(self) -> dict[str, bytes]:
+        """Every object of the output bucket, by name."""
+        return {blob.name: blob.download_as_bytes() for blob in self.storage.list_blobs(self.output_bucket)}
+
+    def records(self) -> dict[str, dict[str, object]]:
+        """Every document of the ledger's collection, by id."""
+        return {found.id: found.to_dict() or {} for found in self.database.collection(self.collection).stream()}
