@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from subscriber.errors import SubscriberError
 
@@ -80,20 +81,16 @@ class Emulators:
 
         Raises EmulatorFailed, also when one of them exists. A notified topic must exist before the first upload.
         """
-        path = f"/v1/projects/{self.project}"
-        self._pubsub("PUT", f"{path}/topics/{topic}", {})
-        body = {"topic": f"projects/{self.project}/topics/{topic}", "ackDeadlineSeconds": ack_deadline_seconds}
+        project = f"projects/{self.project}"
+        _request(self.pubsub_host, "PUT", f"/v1/{project}/topics/{topic}", {})
+        body = {"topic": f"{project}/topics/{topic}", "ackDeadlineSeconds": ack_deadline_seconds}
         for subscription in subscriptions:
-            self._pubsub("PUT", f"{path}/subscriptions/{subscription}", body)
+            _request(self.pubsub_host, "PUT", f"/v1/{project}/subscriptions/{subscription}", body)
 
     def make_bucket(self, *buckets: str) -> None:
         """Make buckets. Raises EmulatorFailed, also when one of them exists."""
-        host = self.storage_url.removeprefix("http://")
         for bucket in buckets:
-            _request(host, "POST", f"/storage/v1/b?project={self.project}", {"name": bucket})
-
-    def _pubsub(self, method: str, path: str, body: dict[str, Any]) -> None:
-        _request(self.pubsub_host, method, path, body)
+            _request(urlsplit(self.storage_url).netloc, "POST", "/storage/v1/b", {"name": bucket})
 
 
 @contextmanager
@@ -218,15 +215,17 @@ def _storage_command(project: str, notify: tuple[str, str] | None) -> list[str]:
 
 def _found(environ: Mapping[str, str], program: str) -> str:
     """Full path of an emulator below the SDK's `platform` folder, with all that it needs in place."""
-    path = environ.get("PATH", "")
-    if not (gcloud := shutil.which("gcloud", path=path)):
-        raise EmulatorsMissing("there is no gcloud on the PATH")
-    if not (environ.get("JAVA_HOME") or shutil.which("java", path=path)):
-        raise EmulatorsMissing("there is no java on the PATH")
+    gcloud, _ = (_on_path(environ, needed) for needed in ("gcloud", "java"))
     full = _sdk_root(gcloud) / "platform" / program
     if not full.exists():
         raise EmulatorsMissing(f"{full} does not exist")
     return str(full)
+
+
+def _on_path(environ: Mapping[str, str], program: str) -> str:
+    if full := shutil.which(program, path=environ.get("PATH", "")):
+        return full
+    raise EmulatorsMissing(f"there is no {program} on the PATH")
 
 
 @functools.cache  # gcloud takes a second to answer

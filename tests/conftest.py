@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -71,7 +71,8 @@ def world(google: Emulators, pubsub: Callable[..., Queue], monkeypatch: pytest.M
     with servers.emulators(os.environ, project=google.project, notify=notify) as own:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", own.storage_url)
         own.make_bucket(inbox, outbox)
-        yield World(own, queue, storage.Client(), firestore.Client(), inbox, outbox, fresh("ledger"))
+        with closing(storage.Client()) as objects, closing(firestore.Client()) as database:
+            yield World(own, queue, objects, database, inbox, outbox, fresh("ledger"))
 
 
 @pytest.fixture
