@@ -1,0 +1,114 @@
+"""The ledger of the embedded mode: one SQLite file.
+
+The law of this file: a decision runs inside `BEGIN IMMEDIATE`, so between its read and its write nobody else writes,
+neither a thread of ours nor another process on the same file. Its time is this machine's clock: whoever shares the file
+shares the clock.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from subscriber.decisions import Decide
+from subscriber.documents import from_document, to_document
+from subscriber.errors import ConfigError, NeighbourDown
+from subscriber.model import Job, Record
+
+__all__ = ["SqliteLedger"]
+
+T = TypeVar("T")
+
+_BUSY_SECONDS = 15.0
+# The wait for another process's lock: a transaction holds it for milliseconds, so after this long its owner hangs.
+
+_OPENING = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+CREATE TABLE IF NOT EXISTS records (id TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
+"""
+# FULL, because with NORMAL a power cut may take back the last commits: a job that was done would be run and perhaps be
+# paid for again. It costs one fsync a commit, of which a job has a handful. WAL lets readers in meanwhile.
+
+
+class SqliteLedger:
+    """A `Ledger` in the file `path`, which `check` creates. Threads may share it; they take turns at one connection."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turn = threading.Lock()
+        self._opened: sqlite3.Connection | None = None
+
+    def check(self) -> None:
+        """Open the file, creating it. Raises ConfigError."""
+        try:
+            with self._connection():
+                pass
+        except NeighbourDown as error:
+            raise ConfigError("OUTBOX", str(error), "name a folder on a local disk that we may write to") from error
+
+    def transact(self, job: Job, decide: Decide[T]) -> T:
+        """Read, decide, write in one transaction; see `ports.Ledger`. Raises NeighbourDown and what `decide` raises."""
+        with self._connection() as connection, _immediate(connection):
+            verdict = decide(_find(connection, job), datetime.now(UTC))
+            if verdict.write:
+                text = json.dumps(to_document(verdict.write), default=datetime.isoformat)
+                connection.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (job.id, text))
+        return verdict.answer
+
+    def read(self, job: Job) -> Record | None:
+        """The job's record as it is. Raises NeighbourDown."""
+        with self._connection() as connection:
+            return _find(connection, job)
+
+    def close(self) -> None:
+        """Close the file; a later call opens it again."""
+        with self._turn:
+            connection, self._opened = self._opened, None
+            if connection:
+                connection.close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """The one connection, for one caller at a time; opened at its first use."""
+        with self._turn:
+            try:
+                self._opened = self._opened or _open(self._path)
+                yield self._opened
+            except sqlite3.Error as error:
+                # The port's users know the ledger by its name in production, and pause for it the same way.
+                raise NeighbourDown("firestore", "unavailable", f"{self._path}: {error}") from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.executescript(_OPENING)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def _immediate(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, with the write lock from the start: a read lock that grows into one can fail half-way."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _find(connection: sqlite3.Connection, job: Job) -> Record | None:
+    row = connection.execute("SELECT document FROM records WHERE id = ?", (job.id,)).fetchone()
+    return from_document(json.loads(row[0])) if row else None
