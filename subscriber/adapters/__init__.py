@@ -1,0 +1,1 @@
+"""The world behind the ports. SDKs are imported here and nowhere else; no adapter knows another one."""
