@@ -30,7 +30,6 @@ class Visit:
     """One request on its way through the server; the handler notes how it ended."""
 
     fault: Fault | None
-    sha256: str
     answered: bool = False
     transcribed: bool = False
 
@@ -54,22 +53,6 @@ class Faults:
             self._requests: deque[dict[str, Any]] = deque(maxlen=MAX_REMEMBERED)
             self._changed.notify_all()
 
-    def push(self, fault: Fault) -> None:
-        """Let the next `fault.times` matching requests run into it; faults queue up."""
-        with self._changed:
-            self._queue.append(fault)
-
-    def set_mode(self, fault: Fault | None) -> None:
-        """Let every matching request run into it, once the queue is empty, until another mode is set."""
-        with self._changed:
-            self._mode = fault
-
-    def hold(self, held: bool) -> None:
-        """Keep requests waiting from now on, or let them all go."""
-        with self._changed:
-            self._held = held
-            self._changed.notify_all()
-
     @property
     def mode(self) -> Fault | None:
         """The persistent fault."""
@@ -82,11 +65,12 @@ class Faults:
         `seen`: model, sha256, response_format, and what else tests may want to look at.
         """
         with self._changed:
-            counts = self._counts  # A reset in between must not be left with a negative number in flight.
+            # A reset in between must not be left with a negative number in flight.
+            counts, transcribed = self._counts, self._transcribed
             counts.update(received=1, in_flight=1)
             self._bodies[seen["sha256"]] += 1
             self._requests.append(dict(seen))
-            visit = Visit(self._next(seen["model"], seen["sha256"], seen["response_format"]), seen["sha256"])
+            visit = Visit(self._next(seen["model"], seen["sha256"], seen["response_format"]))
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._held, BOUND_SECONDS)
         try:
@@ -94,7 +78,8 @@ class Faults:
         finally:
             with self._changed:
                 counts.update(in_flight=-1, answered=visit.answered, transcribed=visit.transcribed)
-                self._transcribed[visit.sha256] += visit.transcribed
+                if visit.transcribed:
+                    transcribed[seen["sha256"]] += 1
                 self._changed.notify_all()
 
     def _next(self, *request: str) -> Fault | None:
@@ -111,7 +96,7 @@ class Faults:
             return {
                 **self._counts,
                 "bodies": dict(self._bodies),
-                "transcribed_bodies": {sha: n for sha, n in self._transcribed.items() if n},
+                "transcribed_bodies": dict(self._transcribed),
                 "requests": list(self._requests),
                 "queued": [asdict(fault) for fault in self._queue],
                 "mode": asdict(self._mode) if self._mode else None,
@@ -119,22 +104,26 @@ class Faults:
             }
 
     def command(self, order: Mapping[str, Any]) -> None:
-        """Do what a `POST /control` asks.
+        """Do what a `POST /control` asks: `reset`, `hold`, `mode` (null ends it), or `fault` for the queue.
+
+        Queued faults go before the mode.
 
         Raises:
             ValueError: no such fault.
             TypeError: no such argument.
 
         """
-        rest = {key: value for key, value in order.items() if key not in {"reset", "hold", "mode"}}
-        if order.get("reset"):
-            self.reset()
-        if "hold" in order:
-            self.hold(bool(order["hold"]))
-        if "mode" in order:
-            self.set_mode(Fault(order["mode"], **rest) if order["mode"] else None)
-        elif rest:
-            self.push(Fault(**rest))
+        rest = dict(order)
+        with self._changed:
+            if rest.pop("reset", False):
+                self.reset()
+            self._held = bool(rest.pop("hold", self._held))
+            if "mode" in rest:
+                kind = rest.pop("mode")
+                self._mode = Fault(kind, **rest) if kind else None
+            elif rest:
+                self._queue.append(Fault(**rest))
+            self._changed.notify_all()
 
 
 class Control:

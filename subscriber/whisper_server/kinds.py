@@ -39,24 +39,33 @@ OUTAGES = frozenset({"down", "server_error", "unauthorized", "forbidden", "html"
 """As a mode, these answer `/v1/models` too."""
 
 
-def _spoken(text: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    def mangle(answer: dict[str, Any]) -> dict[str, Any]:
-        segments = [{**s, "text": text} for s in answer["segments"][:1]]
-        return {**answer, "text": text, "segments": segments if text else [], "words": []}
+_Answer = dict[str, Any]
+
+
+def _spoken(text: str) -> Callable[[_Answer], _Answer]:
+    def mangle(answer: _Answer) -> _Answer:
+        segments = [{**segment, "text": text} for segment in answer["segments"][:1] if text]
+        return {**answer, "text": text, "segments": segments, **_words(answer, [])}
 
     return mangle
 
 
-def _timed(*spans: tuple[float, float]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    def mangle(answer: dict[str, Any]) -> dict[str, Any]:
-        first = (answer["segments"] or [{"text": "x"}])[0]
-        times = [{**first, "id": i, "start": s, "end": e} for i, (s, e) in enumerate(spans)]
-        return {**answer, "segments": times, "words": [{"word": "x", "start": s, "end": e} for s, e in spans]}
+def _timed(*spans: tuple[float, float]) -> Callable[[_Answer], _Answer]:
+    def mangle(answer: _Answer) -> _Answer:
+        first = (answer["segments"] or [{"text": "speech"}])[0]
+        segments = [{**first, "id": i, "start": start, "end": end} for i, (start, end) in enumerate(spans)]
+        words = [{"word": "speech", "start": start, "end": end} for start, end in spans]
+        return {**answer, "segments": segments, **_words(answer, words)}
 
     return mangle
 
 
-MANGLED: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+def _words(answer: _Answer, words: list[_Answer]) -> _Answer:
+    """Words only where they were asked for."""
+    return {"words": words} if "words" in answer else {}
+
+
+MANGLED: Mapping[str, Callable[[_Answer], _Answer]] = {
     "no_segments": lambda answer: {"text": answer["text"]},
     "bad_times": _timed((math.nan, 1.0), (0.5, 1e6), (0.4, 0.1), (0.0, 0.2)),
     "nan_times": _timed((math.nan, math.nan)),

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from subscriber.errors import Permanent, Transient
 from subscriber.whisper_server.engine import Engine
@@ -88,7 +88,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.shutdown()
         self.server_close()
         if self.faults:
-            self.faults.hold(False)
+            self.faults.command({"hold": False})
         # A kept-alive connection would go on being served by its thread: a server that has stopped must be gone.
         for connection in list(self._open):
             with suppress(OSError):
@@ -145,9 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         if url.path == "/healthz":
             return json_reply({"status": "ok", "model": self.server.engine.name})
         if url.path == "/control" and self.server.faults:
-            query = {name: float(values[0]) for name, values in parse_qs(url.query).items()}
-            wait, timeout = int(query.get("wait_requests", 0)), query.get("timeout", 0.0)
-            return json_reply(self.server.faults.snapshot(wait, timeout))
+            return self._status(self.server.faults, dict(parse_qsl(url.query)))
         self._check_key()
         if url.path == "/v1/models":
             self._check_outage(None)
@@ -167,16 +165,26 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(refusal(404, f"nothing is served at {url.path}", code="unknown_url"))
         upload = parse(self.headers.get("content-type", ""), body)
         with self._visit(upload) as visit:
-            reply = self._transcribe(upload, visit)
+            try:
+                reply = self._transcribe(upload, visit)
+            except Refused as refused:
+                reply = refused.reply
             visit.answered = reply is not None and not reply.cut
         return reply
 
     def _visit(self, upload: Upload) -> AbstractContextManager[Visit]:
         if not self.server.faults:
-            return nullcontext(Visit(None, ""))
+            return nullcontext(Visit(None))
         fields = {name: list(values) for name, values in upload.fields.items()}
         checked = {"model": upload.model, "response_format": upload.response_format, "sha256": upload.sha256}
         return self.server.faults.visit({**checked, "filename": upload.filename, "fields": fields})
+
+    def _status(self, faults: Faults, query: dict[str, str]) -> Reply:
+        try:
+            wait, timeout = int(query.get("wait_requests", "0")), float(query.get("timeout", "0"))
+        except ValueError as error:
+            raise Refused(refusal(400, str(error))) from error
+        return json_reply(faults.snapshot(wait, timeout))
 
     def _command(self, faults: Faults, body: bytes) -> Reply:
         try:
@@ -224,8 +232,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.recv(1)
 
     def _check_key(self) -> None:
-        given = self.headers.get("authorization", "").removeprefix("Bearer ")
-        if self.server.key and not hmac.compare_digest(given.encode(), self.server.key.encode()):
+        given, wanted = self.headers.get("authorization", ""), f"Bearer {self.server.key}"
+        if self.server.key and not hmac.compare_digest(given.encode(), wanted.encode()):
             raise Refused(REFUSALS["unauthorized"])
 
     def _check_outage(self, model: str | None) -> None:
