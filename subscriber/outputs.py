@@ -166,14 +166,13 @@ class _Writer:
         live = 0  # in the common case there is nothing: one call
         for _ in range(ROUNDS):
             with suppress(PreconditionFailed):
+                if live and file.extension not in {"json", "error.json"}:
+                    self.take_away("json")
                 return self._write(name, file, live)
             found = self._replaceable(name)
             if found and self._is_this(found, file):
                 return found
             live = found.generation if found else 0
-            with suppress(PreconditionFailed):
-                if live and file.extension not in {"json", "error.json"}:
-                    self.take_away("json")
         raise Transient(
             "storage_error", f"gs://{self._location.bucket}/{name} changed {ROUNDS} times while we wrote it"
         )

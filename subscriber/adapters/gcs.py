@@ -89,6 +89,9 @@ class GcsObjects:
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections)
         for scheme in ("https://", "http://"):
             self._client._http.mount(scheme, adapter)  # noqa: SLF001 - the client has no public way
+        # For traces that nobody asked for, the client would start threads that ask for the bucket itself: for each new
+        # bucket, and after every 404, which for us is an ordinary answer. They need a right that we do not have.
+        self._client._bucket_metadata_cache = None  # noqa: SLF001 - its switch is an environment variable
         self._user_project = user_project
         self._emulator = emulator
         # Safe for all that we do: reads, and writes that name a generation. A write whose first answer was lost is
@@ -243,10 +246,10 @@ def _info(blob: Any) -> ObjectInfo:
 
 def _translated(error: Exception, bucket: str) -> SubscriberError:
     code = int(error.code or 0) if isinstance(error, api.GoogleAPICallError) else 0
-    passing = isinstance(error, auth.RefreshError) and error.retryable
+    passing = isinstance(error, auth.GoogleAuthError) and error.retryable
     if isinstance(error, _NO_ANSWER) or passing or code in {408, 429} or code >= 500:
         return NeighbourDown("gcs", "unavailable", _told(error))
-    if isinstance(error, auth.RefreshError) or code == 401 or "requester pays" in str(error):
+    if isinstance(error, auth.GoogleAuthError) or code == 401 or "requester pays" in str(error):
         return NeighbourDown("gcs", "forbidden", _told(error))
     if code == 404:
         return _BucketMissing("gcs", "forbidden", f"bucket gs://{bucket} does not exist")
