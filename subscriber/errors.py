@@ -23,6 +23,7 @@ __all__ = [
     "Permanent",
     "PreconditionFailed",
     "RateLimited",
+    "Refused",
     "SubscriberError",
     "Superseded",
     "Transient",
@@ -37,6 +38,7 @@ VERDICTS = {
     "output_locked": "a retention policy or a hold forbids the write",
     "output_name_too_long": "the output's name would be longer than the 1,024 bytes that Cloud Storage takes",
     "too_large": "the object is larger than one request to the provider may be",
+    "unanswered": "the provider left the request and its one repetition without an answer; both may have been billed",
     "too_long": "the recording is longer than one request to the provider may be",
 }
 """Why a job ends dead, for good: the label values of `subscriber_jobs_total{reason}`."""
@@ -44,6 +46,7 @@ VERDICTS = {
 FAILURES = {
     "bad_answer": "the provider's answer has not the promised shape",
     "forbidden_object": "access to this object alone is refused",
+    "ledger_error": "the ledger failed for this record while it passed its probe",
     "provider_error": "the provider failed for this file while its canary passed",
     "storage_error": "Cloud Storage failed for this object",
     "timeout": "the provider's answer did not come in time; it may have been billed",
@@ -142,6 +145,10 @@ class ClaimLost(SubscriberError):
 
 class PreconditionFailed(SubscriberError):
     """The object is not at the generation that a conditional write or delete asked for."""
+
+
+class Refused(SubscriberError):
+    """Pub/Sub refuses a whole batch because one ack id in it is malformed."""
 
 
 class ConfigError(SubscriberError):

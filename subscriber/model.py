@@ -14,6 +14,7 @@ __all__ = [
     "Attempt",
     "Claim",
     "Delivery",
+    "Ending",
     "Job",
     "Message",
     "ObjectInfo",
@@ -26,6 +27,7 @@ __all__ = [
     "Segment",
     "SpeechRequest",
     "State",
+    "Transcript",
     "Word",
 ]
 
@@ -198,7 +200,8 @@ class Record:
 class Claim:
     """Our right to work on a job. Every late writer is fenced by `epoch`; only `nonce` says that a claim is ours.
 
-    `attempt` counts from 1. `sentence` is set when the job may only be buried (no attempts left, message too old).
+    `attempt` counts from 1, `unanswered` those that ended in a read timeout. `sentence` is set when the job may only
+    be buried (no attempts left, message too old).
     """
 
     job: Job
@@ -206,6 +209,7 @@ class Claim:
     epoch: int
     attempt: int
     claim_seconds: float
+    unanswered: int = 0
     taken_over: bool = False
     sentence: Reason | None = None
 
@@ -278,3 +282,25 @@ class Answer:
     request_id: str | None
     billed_seconds: float | None
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What a job's audio became. Seconds and US dollars are None where nobody told us."""
+
+    answer: Answer
+    billed_seconds: float | None
+    cost_usd: float | None
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a delivery ended. `record` is the settled job's, where there is one; a wait is for deferring and parking."""
+
+    outcome: Outcome
+    reason: str = ""
+    message: str = ""
+    retry_after_seconds: float = 0.0
+    record: Record | None = None
+    claim: Claim | None = None

@@ -17,10 +17,7 @@ T = TypeVar("T")
 
 
 class Source(Protocol):
-    """Where deliveries come from."""
-
-    def check(self) -> None:
-        """Prove with the least right that we can pull. Raises ConfigError or NeighbourDown."""
+    """Where deliveries come from. Its adapters for a real Pub/Sub have `check()` as well."""
 
     def pull(self, free: int) -> Sequence[Delivery]:
         """At most `free` deliveries, the first subscription's before the second's; empty after a few seconds of none.
@@ -31,18 +28,18 @@ class Source(Protocol):
     def extend(self, subscription: str, ack_ids: Sequence[str], seconds: int) -> None:
         """Set the leases of these deliveries to end `seconds` (0 to 600) from now; 0 redelivers at once.
 
-        Raises Permanent when an id is malformed (then none of the batch counts), NeighbourDown, Transient.
+        Raises Refused when an id is malformed (then none of the batch counts), NeighbourDown.
         """
+
+    def finished(self) -> bool:
+        """Whether no delivery will ever come again: an inbox that is not watched ends, a subscription does not."""
 
     def ack(self, subscription: str, ack_ids: Sequence[str]) -> None:
         """Tell Pub/Sub that these messages are settled: best effort, as Pub/Sub's own is. Raises as `extend` does."""
 
 
 class Ledger(Protocol):
-    """One record a job, changed only in transactions."""
-
-    def check(self) -> None:
-        """Prove that we can read. Raises ConfigError or NeighbourDown."""
+    """One record a job, changed only in transactions. Its adapters have `check()` and `read(job)` as well."""
 
     def transact(self, job: Job, decide: Decide[T]) -> T:
         """Read the job's record, decide, write what was decided, all or nothing; answer what was decided.
@@ -51,15 +48,9 @@ class Ledger(Protocol):
         of its own whose answer was lost. What it raises is passed on and nothing is written. Raises NeighbourDown.
         """
 
-    def read(self, job: Job) -> Record | None:
-        """The job's record as it is. Raises NeighbourDown."""
-
 
 class Objects(Protocol):
-    """Objects by bucket and name, with generations and preconditions."""
-
-    def check_output(self, bucket: str) -> None:
-        """Prove with the least right that outputs can be written. Raises ConfigError or NeighbourDown."""
+    """Objects by bucket and name, with generations and preconditions. Its adapters have `check_output(bucket)` too."""
 
     def stat(self, bucket: str, name: str) -> ObjectInfo | None:
         """The live generation, or None. Raises NeighbourDown, Transient."""
@@ -100,10 +91,7 @@ class Transcriber(Protocol):
 
 
 class Announcer(Protocol):
-    """Tells whoever listens that a job is settled."""
-
-    def check(self) -> None:
-        """Prove with the least right that we can publish. Raises ConfigError or NeighbourDown."""
+    """Tells whoever listens that a job is settled. Its adapters have `check()` as well."""
 
     def announce(self, record: Record) -> None:
         """Publish the completion event of a settled record; at least once. Raises NeighbourDown, Transient."""

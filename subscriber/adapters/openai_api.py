@@ -1,0 +1,250 @@
+"""A provider of transcription behind OpenAI's interface.
+
+The law of this file: one call is one request. The SDK's own retries are off (its default client pays three times for
+one hung call), and an answer is believed only after its shape is proven: HTML with a 200 parses, too.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import time
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx2
+import openai
+from openai import OpenAI, omit
+from pydantic import BaseModel, Field, ValidationError
+
+from subscriber.errors import ConfigError, NeighbourDown, Permanent, RateLimited, Transient
+from subscriber.metrics import Metrics
+from subscriber.model import Answer, Segment, SpeechRequest, Word
+
+__all__ = ["OpenAITranscriber"]
+
+CONNECT_SECONDS = 10.0
+PROBE_SECONDS = 15.0
+"""A second of audio takes a provider that is well less than 5 s; the pull loop waits for the answer."""
+
+DEFAULT_WAIT_SECONDS = 10.0
+LONGEST_WAIT_SECONDS = 300.0
+"""How long a 429 without Retry-After closes the gate, and how long at most one with it may."""
+
+MONEY = re.compile(
+    r"insufficient_quota|credit_balance_exhausted|spend_limit_exceeded|organization_usage_limit_exceeded"
+)
+NO_SUCH_MODEL = re.compile(
+    r"model_not_found|model .{0,80}(does not exist|has been (deprecated|shut ?down|retired))", re.IGNORECASE
+)
+TOO_LONG = re.compile(r"longer than \d+ seconds|duration .{0,40}(too long|exceeds)", re.IGNORECASE)
+NOT_AUDIO = re.compile(
+    r"invalid_file_format|invalid file format|unsupported_file|(could not|cannot|failed to) be? ?(decode|process|read)"
+    r"|corrupted or unsupported|audio file is too short|audio_too_short|no audio",
+    re.IGNORECASE,
+)
+
+
+class _Segment(BaseModel):
+    start: float = Field(allow_inf_nan=False)
+    end: float = Field(allow_inf_nan=False)
+    text: str
+    avg_logprob: float | None = None
+    no_speech_prob: float | None = None
+    compression_ratio: float | None = None
+
+
+class _Word(BaseModel):
+    word: str
+    start: float = Field(allow_inf_nan=False)
+    end: float = Field(allow_inf_nan=False)
+
+
+class _Usage(BaseModel):
+    seconds: float | None = None
+
+
+class _Plain(BaseModel):
+    """A `json` answer. Fields that we do not know are let pass; those that we use have their type."""
+
+    text: str
+    language: str | None = None
+    duration: float | None = Field(None, ge=0, allow_inf_nan=False)
+    segments: list[_Segment] | None = None
+    words: list[_Word] | None = None
+    usage: _Usage | None = None
+
+
+class _Verbose(_Plain):
+    """A `verbose_json` answer: without segments it is none."""
+
+    segments: list[_Segment]
+
+
+class OpenAITranscriber:
+    """One client for all threads; its pool of connections is larger than any number of slots.
+
+    `timed` says whether verbose_json with segments is asked for; `model` is what the probe asks with.
+    """
+
+    def __init__(self, *, api_key: str | None, base_url: str, model: str, timed: bool, metrics: Metrics) -> None:
+        self._client = OpenAI(api_key=api_key or "none", base_url=base_url, max_retries=0)
+        self._model = model
+        self._timed = timed
+        self._metrics = metrics
+
+    def check(self) -> None:
+        """As the port says. A compatible server need not list its models: only a refused key is a finding."""
+        try:
+            self._client.models.list(timeout=PROBE_SECONDS)
+        except openai.AuthenticationError as error:
+            remedy = "put a valid key into OPENAI_API_KEY or the file named by OPENAI_API_KEY_FILE"
+            raise ConfigError("OPENAI_API_KEY", f"the provider refuses it: {_words(error)}", remedy) from error
+        except openai.NotFoundError:
+            return
+        except openai.OpenAIError as error:
+            raise _translated(error) from error
+
+    def probe(self) -> None:
+        """As the port says."""
+        request = SpeechRequest(_second_of_silence(), "probe.wav", self._model, timeout_seconds=PROBE_SECONDS)
+        try:
+            self._send(request)
+        except (Permanent, RateLimited):
+            return  # it speaks to us
+        except Transient as error:
+            raise NeighbourDown("whisper", "unavailable", str(error)) from error
+
+    def transcribe(self, request: SpeechRequest) -> Answer:
+        """As the port says; counts the request by how it ended."""
+        with self._counted(request.model):
+            return self._send(request)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _send(self, request: SpeechRequest) -> Answer:
+        try:
+            raw = self._client.audio.transcriptions.with_raw_response.create(
+                file=(request.filename, request.data),
+                model=request.model,
+                language=request.language or omit,
+                prompt=request.prompt or omit,
+                response_format="verbose_json" if self._timed else "json",
+                timestamp_granularities=["segment"] if self._timed else omit,
+                timeout=httpx2.Timeout(request.timeout_seconds, connect=CONNECT_SECONDS),
+            )
+        except openai.OpenAIError as error:
+            raise _translated(error) from error
+        return self._believed(raw.content, request.model, raw.request_id)
+
+    def _believed(self, body: bytes, model: str, request_id: str | None) -> Answer:
+        shape = _Verbose if self._timed else _Plain
+        try:
+            answer = shape.model_validate_json(body)
+        except ValidationError as error:
+            found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
+            raise Transient("bad_answer", f"request {request_id}: {found}") from error
+        return Answer(
+            text=answer.text,
+            language=answer.language,
+            duration=answer.duration,
+            segments=tuple(Segment(**segment.model_dump()) for segment in answer.segments or ()),
+            words=tuple(Word(**word.model_dump()) for word in answer.words or ()),
+            model=model,
+            request_id=request_id,
+            billed_seconds=answer.usage.seconds if answer.usage else None,
+        )
+
+    @contextmanager
+    def _counted(self, model: str) -> Iterator[None]:
+        began, result = time.monotonic(), "ok"
+        try:
+            yield
+        except Permanent:
+            result = "rejected"
+            raise
+        except RateLimited:
+            result = "rate_limited"
+            raise
+        except NeighbourDown:
+            result = "down"
+            raise
+        except Exception:
+            result = "failed"
+            raise
+        finally:
+            self._metrics.whisper_requests.labels(model, result).inc()
+            self._metrics.whisper_request_seconds.labels(model).observe(time.monotonic() - began)
+
+
+def _translated(error: openai.OpenAIError) -> Exception:
+    """The remedy for what the provider said. Its words decide before its status does."""
+    words = _words(error)
+    match error:
+        case openai.APITimeoutError() if isinstance(error.__cause__, httpx2.ReadTimeout | httpx2.WriteTimeout):
+            return Transient("timeout", "the provider did not answer in time")
+        case openai.APIConnectionError():
+            return NeighbourDown("whisper", "unavailable", f"cannot be reached: {error.__cause__ or words}")
+        case openai.APIStatusError() if MONEY.search(words):
+            return NeighbourDown("whisper", "billing", words)
+        case openai.RateLimitError():
+            return RateLimited(_retry_after(error.response.headers), words)
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
+            return NeighbourDown("whisper", "forbidden", words)
+        case openai.NotFoundError() if NO_SUCH_MODEL.search(words):
+            return NeighbourDown("whisper", "model", words)
+        case openai.APIStatusError(status_code=413):
+            return Permanent("too_large", words)
+        case openai.BadRequestError() if TOO_LONG.search(words):
+            return Permanent("too_long", words)
+        case openai.BadRequestError() if NOT_AUDIO.search(words):
+            return Permanent("audio_rejected", words)
+    # A server error, or a refusal that may be about our settings as well as about the file: the probe will tell.
+    return NeighbourDown("whisper", "unavailable", words)
+
+
+def _words(error: openai.OpenAIError) -> str:
+    """What the provider said, in one bounded line: code and message; never our key, which some servers repeat."""
+    body: Any = getattr(error, "body", None)
+    said = f"{body.get('code') or ''} {body.get('message') or ''}".strip() if isinstance(body, dict) else ""
+    status = f"{error.status_code} " if isinstance(error, openai.APIStatusError) else ""
+    line = " ".join(f"{status}{said or error}".split())[:500]
+    return re.sub(r"\bsk-[\w*-]+", "sk-…", line)
+
+
+def _retry_after(headers: httpx2.Headers) -> float:
+    """Seconds to wait: from `retry-after-ms`, or `retry-after` in seconds or as a date."""
+    try:
+        if millis := headers.get("retry-after-ms"):
+            seconds = float(millis) / 1000
+        else:
+            seconds = _seconds_until(headers.get("retry-after", ""))
+    except ValueError:
+        seconds = DEFAULT_WAIT_SECONDS
+    return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS) if math.isfinite(seconds) else DEFAULT_WAIT_SECONDS
+
+
+def _seconds_until(said: str) -> float:
+    """Raises ValueError for what is neither a number nor a date."""
+    try:
+        return float(said)
+    except ValueError:
+        return (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds()
+
+
+def _second_of_silence() -> bytes:
+    """A WAV of one second, 16 kHz mono: nothing to transcribe, and less than a hundredth of a cent."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as audio:
+        audio.setnchannels(1)
+        audio.setsampwidth(2)
+        audio.setframerate(16_000)
+        audio.writeframes(bytes(32_000))
+    return buffer.getvalue()

@@ -1,0 +1,232 @@
+"""Pub/Sub by unary pull: exact flow control, visible results, leases that are ours to renew.
+
+The law of this file: a pull is never cancelled. The server answers an empty one shortly before its deadline; a
+cancelled one may leave messages leased to nobody until the subscription's ack deadline.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import grpc
+from google.api_core import exceptions
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.pubsub_v1 import PublisherClient, SubscriberClient
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+from google.pubsub_v1.types import PubsubMessage, ReceivedMessage
+
+from subscriber.errors import ConfigError, NeighbourDown, Refused
+from subscriber.metrics import Metrics
+from subscriber.model import Delivery, Message, Record
+
+__all__ = ["PubSubAnnouncer", "PubSubSource"]
+
+CALL_SECONDS = 5.0
+"""Limit of one call. A lease keeper's turn of 1,000 renewals takes some 50 ms; a server that needs 5 s is away."""
+
+UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+"""Pub/Sub takes messages of 10 MB; gRPC's own limit of 4 MB would block the subscription behind such a one."""
+
+FORBIDDEN = (exceptions.PermissionDenied, exceptions.Unauthenticated, exceptions.NotFound)
+"""NotFound: the subscription or topic was deleted under us, or is hidden from us."""
+
+
+class PubSubSource:
+    """Several subscriptions in order of priority. `poll_seconds` bounds how long an empty pull blocks."""
+
+    def __init__(
+        self, subscriptions: Sequence[str], emulator_host: str | None, poll_seconds: float, metrics: Metrics
+    ) -> None:
+        self._subscriptions = list(subscriptions)
+        self._emulator = emulator_host is not None
+        self._poll_seconds = poll_seconds
+        self._metrics = metrics
+        with _credentials_needed():
+            channel = grpc.insecure_channel(emulator_host, options=UNLIMITED) if emulator_host else None
+            transport = SubscriberGrpcTransport(channel=channel) if channel else None
+            self._client = SubscriberClient(transport=transport)
+
+    def check(self) -> None:
+        """Prove with the least right that we may pull. Raises ConfigError or NeighbourDown."""
+        for subscription in self._subscriptions:
+            self._check(subscription)
+
+    def pull(self, free: int) -> Sequence[Delivery]:
+        """As the port says. Of several subscriptions each is looked at; if all are empty, the first is awaited."""
+        if len(self._subscriptions) > 1:
+            for subscription in self._subscriptions:
+                if found := self._pull(subscription, free, at_once=True):
+                    return found
+        return self._pull(self._subscriptions[0], free, at_once=False)
+
+    def extend(self, subscription: str, ack_ids: Sequence[str], seconds: int) -> None:
+        """As the port says."""
+        request = {"subscription": subscription, "ack_ids": list(ack_ids), "ack_deadline_seconds": seconds}
+        with _translated(self._metrics):
+            self._client.modify_ack_deadline(request=request, retry=None, timeout=CALL_SECONDS)
+
+    def ack(self, subscription: str, ack_ids: Sequence[str]) -> None:
+        """As the port says."""
+        request = {"subscription": subscription, "ack_ids": list(ack_ids)}
+        with _translated(self._metrics):
+            self._client.acknowledge(request=request, retry=None, timeout=CALL_SECONDS)
+
+    def finished(self) -> bool:
+        """A subscription never ends."""
+        return False
+
+    def close(self) -> None:
+        """Close the connection; calls after this fail."""
+        self._client.transport.close()  # type: ignore[no-untyped-call]
+
+    def _pull(self, subscription: str, free: int, *, at_once: bool) -> list[Delivery]:
+        request = {"subscription": subscription, "max_messages": free, "return_immediately": at_once}
+        timeout = CALL_SECONDS if at_once else self._poll_seconds
+        with _translated(self._metrics):
+            try:
+                response = self._client.pull(request=request, retry=None, timeout=timeout)
+            except exceptions.DeadlineExceeded:  # an empty pull, on a server that does not say so in time
+                return []
+        return [_delivery(subscription, received) for received in response.received_messages]
+
+    def _check(self, subscription: str) -> None:
+        needed = "pubsub.subscriptions.consume"
+        request = {"resource": subscription, "permissions": [needed]}
+        missing = ConfigError(
+            "SUBSCRIBER_SUBSCRIPTION",
+            f"{subscription} does not exist or must not be consumed by us",
+            f"gcloud pubsub subscriptions create {subscription} --topic=TOPIC --ack-deadline=60, or\n"
+            f"    gcloud pubsub subscriptions add-iam-policy-binding {subscription} "
+            "--member=serviceAccount:ACCOUNT --role=roles/pubsub.subscriber",
+        )
+        # The emulator knows no rights, but which subscriptions there are.
+        _prove(
+            lambda: (
+                bool(self._client.get_subscription(subscription=subscription, retry=None, timeout=CALL_SECONDS))
+                if self._emulator
+                else needed in self._client.test_iam_permissions(request, retry=None, timeout=CALL_SECONDS).permissions
+            ),
+            missing,
+            self._metrics,
+        )
+
+
+class PubSubAnnouncer:
+    """Publishes completion events as CloudEvents (binary binding) to RESULT_TOPIC."""
+
+    def __init__(self, topic: str, emulator_host: str | None, metrics: Metrics) -> None:
+        self._topic = topic
+        self._emulator = emulator_host is not None
+        self._metrics = metrics
+        with _credentials_needed():
+            channel = grpc.insecure_channel(emulator_host, options=UNLIMITED) if emulator_host else None
+            transport = PublisherGrpcTransport(channel=channel) if channel else None
+            self._client = PublisherClient(transport=transport)
+
+    def check(self) -> None:
+        """Prove with the least right that we may publish. Raises ConfigError or NeighbourDown."""
+        needed = "pubsub.topics.publish"
+        request = {"resource": self._topic, "permissions": [needed]}
+        missing = ConfigError(
+            "SUBSCRIBER_RESULT_TOPIC",
+            f"{self._topic} does not exist or we must not publish to it",
+            f"gcloud pubsub topics create {self._topic}, or\n    gcloud pubsub topics add-iam-policy-binding "
+            f"{self._topic} --member=serviceAccount:ACCOUNT --role=roles/pubsub.publisher",
+        )
+        _prove(
+            lambda: (
+                bool(self._client.get_topic(topic=self._topic, retry=None, timeout=CALL_SECONDS))
+                if self._emulator
+                else needed in self._client.test_iam_permissions(request, retry=None, timeout=CALL_SECONDS).permissions
+            ),
+            missing,
+            self._metrics,
+        )
+
+    def announce(self, record: Record) -> None:
+        """As the port says. Listeners may see an event twice; its id is the same then."""
+        with _translated(self._metrics):
+            self._client.publish(topic=self._topic, messages=[_event(record)], retry=None, timeout=CALL_SECONDS)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.transport.close()  # type: ignore[no-untyped-call]
+
+
+def _delivery(subscription: str, received: ReceivedMessage) -> Delivery:
+    # The raw protobuf spares proto-plus's wrapping of every field of every message.
+    raw = ReceivedMessage.pb(received)
+    message = Message(
+        id=raw.message.message_id,
+        attributes=dict(raw.message.attributes),
+        data=raw.message.data,
+        published_at=raw.message.publish_time.ToDatetime(tzinfo=UTC),
+    )
+    return Delivery(message, subscription, raw.ack_id, raw.delivery_attempt)
+
+
+def _event(record: Record) -> PubsubMessage:
+    """The CloudEvent of a settled job; its id is made of what makes the job, so a second one is known as such."""
+    data = {
+        "bucket": record.bucket,
+        "name": record.name,
+        "generation": str(record.generation),
+        "state": str(record.state),
+        "reason": {"kind": record.reason.kind, "message": record.reason.message} if record.reason else None,
+        "outputs": list(record.outputs),
+        "audio_seconds": record.audio_seconds,
+        "cost_usd": record.cost_usd,
+        "model": record.model,
+        "language": record.language,
+    }
+    attributes = {
+        "ce-specversion": "1.0",
+        "ce-id": f"{record.bucket}/{record.name}#{record.generation}/{record.epoch}"[-1024:],
+        "ce-type": f"subscriber.transcription.{record.state}",
+        "ce-source": f"//storage.googleapis.com/projects/_/buckets/{record.bucket}",
+        "ce-subject": f"objects/{record.name}"[:1024],  # an attribute's value has at most 1,024 bytes
+        "ce-time": (record.completed_at or datetime.now(UTC)).isoformat(),
+        "content-type": "application/json",
+    }
+    return PubsubMessage(data=json.dumps(data, ensure_ascii=False).encode(), attributes=attributes)
+
+
+def _prove(allowed: Callable[[], bool], missing: ConfigError, metrics: Metrics) -> None:
+    """Raise `missing` unless we are allowed. Pub/Sub answers alike where a thing is absent and where it is hidden."""
+    try:
+        with _translated(metrics):
+            if allowed():
+                return
+    except NeighbourDown as error:
+        if error.reason != "forbidden":
+            raise
+    raise missing
+
+
+@contextmanager
+def _credentials_needed() -> Iterator[None]:
+    try:
+        yield
+    except DefaultCredentialsError as error:
+        raise ConfigError(
+            "GOOGLE_APPLICATION_CREDENTIALS", "no Google credentials found", "gcloud auth application-default login"
+        ) from error
+
+
+@contextmanager
+def _translated(metrics: Metrics) -> Iterator[None]:
+    """SDK errors become ours, here and nowhere else."""
+    try:
+        yield
+    except exceptions.InvalidArgument as error:
+        raise Refused(str(error)) from error
+    except (exceptions.GoogleAPICallError, GoogleAuthError) as error:
+        code = getattr(error, "grpc_status_code", None)
+        metrics.rpc_errors.labels("pubsub", code.name.lower() if code else "unknown").inc()
+        raise NeighbourDown(
+            "pubsub", "forbidden" if isinstance(error, FORBIDDEN) else "unavailable", str(error)
+        ) from error

@@ -1,0 +1,219 @@
+"""The only composition root: settings and adapters go in, a running daemon comes out.
+
+The law of this file: it wires and orders, and decides nothing about a message.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal
+import socket
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from urllib.parse import urlsplit
+
+from subscriber.config import ConfigErrors, Settings
+from subscriber.drain import Drain
+from subscriber.endings import Endings, RetryPolicy
+from subscriber.errors import ConfigError, NeighbourDown
+from subscriber.lease import ClaimKeeper, LeaseKeeper
+from subscriber.log import get_logger
+from subscriber.metrics import Metrics
+from subscriber.notification import Selection
+from subscriber.outage import Outages
+from subscriber.outputs import OutputLocation
+from subscriber.pipeline import Pipeline, PipelineOptions
+from subscriber.ports import Announcer, Ledger, Objects, Source, Transcriber
+from subscriber.registry import Registry
+from subscriber.riding import RidingAnnouncer, RidingLedger, RidingObjects
+from subscriber.settlement import Settler
+from subscriber.transcribe.pool import SlotPool
+from subscriber.transcribe.speech import Speech, SpeechOptions
+from subscriber.web import WebServer
+from subscriber.worker import Worker
+
+__all__ = ["Adapters", "Check", "Daemon", "Signals", "signals"]
+
+Check = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The neighbours of one daemon. Checks and probes, by neighbour, raise NeighbourDown; checks also ConfigError."""
+
+    source: Source
+    ledger: Ledger
+    objects: Objects
+    transcriber: Transcriber
+    announcer: Announcer | None
+    checks: Mapping[str, Check]
+    probes: Mapping[str, Check]
+
+
+class Signals(queue.SimpleQueue[str]):
+    """What the main thread waits for: `stop` for each signal, `finished` and `drained` from the worker.
+
+    A SimpleQueue, because a signal handler may call its `put`; one that takes a lock could wait for itself.
+    """
+
+
+@contextmanager
+def signals() -> Iterator[Signals]:
+    """Catch SIGTERM and SIGINT; to be entered before anything slow."""
+    events = Signals()
+
+    def handler(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+        events.put("stop")
+
+    before = {sign: signal.signal(sign, handler) for sign in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield events
+    finally:
+        for sign, earlier in before.items():
+            signal.signal(sign, earlier)
+
+
+class Daemon:
+    """One process: the parts and the order in which they start and stop."""
+
+    def __init__(self, settings: Settings, adapters: Adapters, metrics: Metrics, events: Signals) -> None:
+        self._settings = settings
+        self._adapters = adapters
+        self._metrics = metrics
+        self._events = events
+        self._mistakes: list[str] = []
+        self._started = False
+        self._log = get_logger()
+        self.drain = Drain(settings.shutdown_grace_seconds)
+        probes = {**adapters.probes, "configuration": _never_mended}
+        self.outages = Outages(probes, self.drain, metrics)
+        self.registry = Registry(settings.max_parked)
+        self.leases = LeaseKeeper(adapters.source, settings.ack_lease_seconds, metrics)
+        self.claims = ClaimKeeper(adapters.ledger, settings.claim_seconds, metrics)
+        self.settler = Settler(adapters.source, self.leases, metrics)
+        self.worker = self._worker()
+
+    def serve(self, *, web: bool = True) -> None:
+        """Check, pull, and drain on the first event. Raises ConfigErrors for what only configuration can mend."""
+        with ExitStack() as parts:
+            parts.enter_context(self.leases)
+            parts.enter_context(self.claims)
+            if web:
+                parts.enter_context(WebServer(self._settings.port, self._metrics.render, self.live, self.ready))
+            self.worker.start()
+            self._events.get()
+            self._drain()
+        if self._mistakes:
+            raise ConfigErrors(self._mistakes)
+
+    def live(self) -> bool:
+        """Whether the pull loop and the lease keeper take their turns."""
+        return self.worker.alive() and self.leases.alive()
+
+    def ready(self) -> tuple[bool, dict[str, object]]:
+        """Whether we pull or are paused (a pause must not block the rollout that mends it), and why."""
+        if self.drain.draining:
+            return False, {"state": "draining"}
+        if not self._started:
+            return False, {"state": "starting"}
+        if paused := self.outages.paused:
+            return True, {"state": "paused", "why": paused}
+        return True, {"state": "pulling"}
+
+    def _drain(self) -> None:
+        """Drain; each further signal takes the remaining grace away."""
+        self._metrics.draining.set(1)
+        self._log.info("draining", grace_seconds=self._settings.shutdown_grace_seconds)
+        self.drain.begin()
+        self.worker.drain(lambda: self._events.put("drained"))
+        while (event := self._events.get()) != "drained":
+            if event == "stop":
+                self.drain.begin()
+        self._log.info("drained")
+
+    def _prepare(self) -> bool:
+        """Prove that each neighbour does what we need: pause for one that is away, stop for what is misconfigured."""
+        for check in self._adapters.checks.values():
+            try:
+                check()
+            except NeighbourDown as error:
+                self.outages.pause(error)
+            except ConfigError as error:
+                self._mistakes.append(str(error))
+        self._started = not self._mistakes
+        if self._started:
+            self._log.info("started", subscription=self._settings.subscription, output=self._settings.output)
+        return self._started
+
+    def _worker(self) -> Worker:
+        return Worker(
+            source=self._adapters.source,
+            ledger=self._adapters.ledger,
+            pipeline=self._pipeline(),
+            leases=self.leases,
+            claims=self.claims,
+            registry=self.registry,
+            settler=self.settler,
+            outages=self.outages,
+            drain=self.drain,
+            metrics=self._metrics,
+            max_jobs=self._settings.max_jobs,
+            prepare=self._prepare,
+            on_finished=lambda: self._events.put("finished"),
+        )
+
+    def _pipeline(self) -> Pipeline:
+        settings, adapters = self._settings, self._adapters
+        location = OutputLocation.parse(settings.output)
+        ledger = RidingLedger(adapters.ledger, self.outages)
+        objects = RidingObjects(adapters.objects, self.outages)
+        retry = RetryPolicy(settings.max_attempts, settings.retry_min_seconds, settings.retry_max_seconds)
+        return Pipeline(
+            objects=objects,
+            ledger=ledger,
+            speech=self._speech(),
+            announcer=RidingAnnouncer(adapters.announcer, self.outages) if adapters.announcer else None,
+            claims=self.claims,
+            registry=self.registry,
+            endings=Endings(
+                ledger=ledger,
+                objects=objects,
+                location=location,
+                retry=retry,
+                drain=self.drain,
+                metrics=self._metrics,
+            ),
+            settler=self.settler,
+            outages=self.outages,
+            metrics=self._metrics,
+            options=PipelineOptions(
+                location=location,
+                formats=settings.formats,
+                selection=Selection(settings.include, settings.exclude),
+                owner=f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}",
+                provider=urlsplit(settings.openai_base_url).hostname or "",
+                claim_seconds=settings.claim_seconds,
+                max_attempts=settings.max_attempts,
+                max_event_age_seconds=settings.max_event_age_seconds,
+            ),
+        )
+
+    def _speech(self) -> Speech:
+        settings = self._settings
+        pool = SlotPool(settings.whisper_concurrency, settings.requests_per_minute, self.drain, self._metrics)
+        options = SpeechOptions(
+            model=settings.model[0],
+            language=settings.language,
+            prompt=settings.prompt,
+            usd_per_minute=settings.price_usd_per_minute,
+            longest_request_seconds=settings.stall_seconds,
+        )
+        return Speech(self._adapters.transcriber, pool, self.outages, options, self._metrics)
+
+
+def _never_mended() -> None:
+    """The probe of a pause that only a restart with other settings ends."""
+    raise NeighbourDown("configuration", "configuration", "waiting for another OUTPUT")

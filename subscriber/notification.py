@@ -1,0 +1,130 @@
+"""From a message to a job, or the reason why it asks nothing of us.
+
+The law of this file: whatever bytes arrive, the answer is a Notice or NotForUs, never another exception. The attributes
+of a Cloud Storage notification suffice; its body (which `payloadFormat: NONE` leaves out) is only a hint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from subscriber.errors import NotForUs
+from subscriber.model import Job, Message
+
+__all__ = ["MEDIA_ENDINGS", "Notice", "Selection", "parse"]
+
+MEDIA_ENDINGS = (
+    *(".aac", ".aif", ".aiff", ".amr", ".flac", ".m4a", ".m4b", ".mp2", ".mp3", ".mpga", ".oga", ".ogg", ".opus"),
+    *(".wav", ".wma", ".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"),
+)
+"""Name endings that say audio or video."""
+
+FINALIZED = {"OBJECT_FINALIZE", "google.cloud.storage.object.v1.finalized"}
+STRUCTURED = "application/cloudevents+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a notification says. `content_type` is None where only the object itself can tell."""
+
+    bucket: str
+    name: str
+    generation: int
+    content_type: str | None
+
+    def job(self, output: str) -> Job:
+        """The job that this notice asks for."""
+        return Job(self.bucket, self.name, self.generation, output)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """INCLUDE and EXCLUDE: globs on the object name, case ignored, `*` also matches `/`."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def admits(self, name: str, content_type: str | None) -> bool | None:
+        """Whether the object is wanted; None when only its content type, unknown as yet, can tell. Raises NotForUs."""
+        if _matches(name, self.exclude):
+            raise NotForUs("excluded", f"{name!r} matches EXCLUDE")
+        if self.include:
+            return _wanted(_matches(name, self.include), f"{name!r} matches nothing in INCLUDE")
+        if name.lower().endswith(MEDIA_ENDINGS):
+            return True
+        if content_type is None:
+            return None
+        return _wanted(content_type.startswith(("audio/", "video/")), f"{name!r} is {content_type or 'of no type'}")
+
+
+def parse(message: Message) -> Notice:
+    """Understand GCS attributes, binary CloudEvents (`ce-*`) and structured ones (JSON body). Raises NotForUs."""
+    attributes = message.attributes
+    if "eventType" in attributes and "objectId" in attributes:
+        return _from_attributes(attributes, _json(message.data))
+    if "ce-type" in attributes:
+        return _from_event(attributes["ce-type"], attributes.get("ce-subject", ""), _json(message.data))
+    event = _json(message.data)
+    if "specversion" in event or attributes.get("content-type", "").startswith(STRUCTURED):
+        data = event.get("data")
+        return _from_event(event.get("type"), event.get("subject"), data if isinstance(data, dict) else {})
+    raise NotForUs("not_a_notification", "neither eventType and objectId, nor ce-type, nor a CloudEvent in the body")
+
+
+def _from_attributes(attributes: Mapping[str, str], body: Mapping[str, Any]) -> Notice:
+    _require_finalized(attributes["eventType"])
+    return _notice(
+        attributes.get("bucketId"), attributes["objectId"], attributes.get("objectGeneration"), body.get("contentType")
+    )
+
+
+def _from_event(kind: object, subject: object, data: Mapping[str, Any]) -> Notice:
+    _require_finalized(kind)
+    name = data.get("name") or (subject.removeprefix("objects/") if isinstance(subject, str) else None)
+    return _notice(data.get("bucket"), name, data.get("generation"), data.get("contentType"))
+
+
+def _notice(bucket: object, name: object, generation: object, content_type: object) -> Notice:
+    if not (isinstance(bucket, str) and bucket and isinstance(name, str) and name and _encodes(bucket + name)):
+        raise NotForUs("not_a_notification", f"no usable bucket and name: {str(bucket)[:80]!r}, {str(name)[:80]!r}")
+    digits = str(generation)
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
+        raise NotForUs("not_a_notification", f"no usable generation: {digits[:80]!r}")
+    return Notice(bucket, name, int(digits), content_type.lower() if isinstance(content_type, str) else None)
+
+
+def _require_finalized(kind: object) -> None:
+    if kind not in FINALIZED:
+        raise NotForUs("event_type", f"the event is {str(kind)[:80]!r}")
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    """The body as a JSON object, or an empty one: a hint that cannot be read is no hint."""
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):  # a hostile body nests 100,000 brackets
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _encodes(text: str) -> bool:
+    """JSON may carry half a surrogate pair, which no store takes as a name."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _matches(name: str, globs: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name.lower(), glob.lower()) for glob in globs)
+
+
+def _wanted(wanted: bool, otherwise: str) -> bool:
+    if not wanted:
+        raise NotForUs("not_included", otherwise)
+    return True

@@ -1,0 +1,118 @@
+"""Outages are pauses: when a neighbour is down, callers wait; nothing fails, nothing is paid, no attempt is counted.
+
+The law of this file: a failing call is an outage only if the neighbour's probe fails too. A call that keeps failing
+while the probe passes is that job's own failure. The pull loop probes while it is paused; there is no thread for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from subscriber.drain import Drain
+from subscriber.errors import ConfigError, Interrupted, NeighbourDown, Transient
+from subscriber.log import get_logger
+from subscriber.metrics import Metrics
+
+__all__ = ["Outages"]
+
+T = TypeVar("T")
+
+LET_GO_SECONDS = 900.0
+"""After so long a pause a waiting job lets its claim go, free of charge: another region's pod may be luckier."""
+
+OWN_FAILURES = 3
+"""How often a call may fail while its neighbour passes the probe before that is the job's own failure."""
+
+OWN_REASON = {"whisper": "provider_error", "gcs": "storage_error", "firestore": "ledger_error", "pubsub": "unexpected"}
+
+
+class Outages:
+    """Who is down and since when. A probe raises NeighbourDown while its neighbour is away."""
+
+    def __init__(self, probes: Mapping[str, Callable[[], None]], drain: Drain, metrics: Metrics) -> None:
+        self._probes = probes
+        self._drain = drain
+        self._metrics = metrics
+        self._down: dict[str, tuple[NeighbourDown, float]] = {}
+        self._changed = threading.Condition()
+        drain.wakes(self._changed)
+        self._probing = threading.Lock()
+        self._log = get_logger()
+
+    @property
+    def paused(self) -> dict[str, str]:
+        """Neighbour -> why it is thought to be down; empty when all is well."""
+        with self._changed:
+            return {name: f"{error.reason}: {error}" for name, (error, _) in self._down.items()}
+
+    def ride(self, neighbour: str, call: Callable[[], T]) -> T:
+        """Make a call that may be repeated, waiting out outages of its neighbour.
+
+        Raises Transient when the call fails while the neighbour is well, Interrupted in a drain or a long outage.
+        """
+        for _ in range(OWN_FAILURES):
+            self._await(neighbour)
+            try:
+                return call()
+            except NeighbourDown as error:
+                failure = error
+                self.suspect(error)
+        raise Transient(OWN_REASON[neighbour], f"{neighbour} is well, but not for this: {failure}") from failure
+
+    def suspect(self, error: NeighbourDown) -> None:
+        """Probe the neighbour that seems to be down, and pause if it is."""
+        with self._probing:
+            if error.neighbour in self._down:
+                return
+            try:
+                self._ask(error.neighbour)
+            except NeighbourDown as confirmed:
+                self.pause(confirmed)
+
+    def pause(self, error: NeighbourDown) -> None:
+        """Stop for this neighbour until its probe passes."""
+        with self._changed:
+            if error.neighbour in self._down:
+                return
+            self._down[error.neighbour] = (error, time.monotonic())
+        self._metrics.provider_paused.labels(error.reason).set(1)
+        self._log.error("paused", neighbour=error.neighbour, reason=error.reason, error=str(error))
+
+    def probe(self) -> None:
+        """Ask every neighbour that is down whether it is back, and resume if so."""
+        for neighbour in list(self.paused):
+            with self._probing:
+                try:
+                    self._ask(neighbour)
+                except NeighbourDown:
+                    continue
+                self._resume(neighbour)
+
+    def _ask(self, neighbour: str) -> None:
+        """Raise NeighbourDown unless it answers; what is misconfigured while we run is a pause, too."""
+        try:
+            self._probes[neighbour]()
+        except ConfigError as error:
+            raise NeighbourDown(neighbour, "forbidden", str(error)) from error
+
+    def _resume(self, neighbour: str) -> None:
+        with self._changed:
+            error, since = self._down.pop(neighbour)
+            still = {other.reason for other, _ in self._down.values()}
+            self._changed.notify_all()
+        if error.reason not in still:
+            self._metrics.provider_paused.labels(error.reason).set(0)
+        self._log.info("resumed", neighbour=neighbour, paused_seconds=round(time.monotonic() - since, 1))
+
+    def _await(self, neighbour: str) -> None:
+        """Return when the neighbour is not known to be down."""
+        with self._changed:
+            while neighbour in self._down:
+                error, since = self._down[neighbour]
+                patience = since + LET_GO_SECONDS - time.monotonic()
+                if self._drain.draining or patience <= 0:
+                    raise Interrupted(f"{neighbour} is down: {error}")
+                self._changed.wait(patience)

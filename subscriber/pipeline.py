@@ -1,0 +1,251 @@
+"""The life of a message, from arrival to settlement. Read this file first; it reads from top to bottom.
+
+The law of this file: every effect may happen twice, because a crash may come before or after any of them. The order is
+the guarantee: outputs, then the record, then the announcement, then the ack. Every late writer is fenced by its claim.
+Calls to neighbours wait out outages by themselves (`riding.py`); the other ways to end stand in `endings.py`.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from structlog.contextvars import bind_contextvars, bound_contextvars
+
+from subscriber.decisions import ClaimRequest, Refusal, decide_announced, decide_claim, decide_completion
+from subscriber.endings import Endings
+from subscriber.errors import Gone, Interrupted, NeighbourDown, NotForUs, Permanent, Superseded
+from subscriber.lease import ClaimKeeper, HeldClaim
+from subscriber.metrics import Metrics
+from subscriber.model import (
+    Claim,
+    Delivery,
+    Ending,
+    Job,
+    Message,
+    ObjectInfo,
+    Outcome,
+    Record,
+    Result,
+    State,
+    Transcript,
+)
+from subscriber.notification import Selection, parse
+from subscriber.outage import Outages
+from subscriber.outputs import OutputLocation, write_set
+from subscriber.ports import Announcer, Ledger, Objects
+from subscriber.registry import Registry
+from subscriber.render import render_json, render_txt
+from subscriber.settlement import Settler
+from subscriber.transcribe.speech import Speech
+
+__all__ = ["Pipeline", "PipelineOptions"]
+
+LONGEST_PARKED_SECONDS = 15.0
+"""How long a parked job waits at most before it asks again whether its other owner is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    """What configuration tells the pipeline; `owner` names this process, `provider` the Whisper host."""
+
+    location: OutputLocation
+    formats: tuple[str, ...]
+    selection: Selection
+    owner: str
+    provider: str
+    claim_seconds: float
+    max_attempts: int
+    max_event_age_seconds: float
+
+
+class Pipeline:
+    """One delivery a thread, any number of threads."""
+
+    def __init__(
+        self,
+        *,
+        objects: Objects,
+        ledger: Ledger,
+        speech: Speech,
+        announcer: Announcer | None,
+        claims: ClaimKeeper,
+        registry: Registry,
+        endings: Endings,
+        settler: Settler,
+        outages: Outages,
+        metrics: Metrics,
+        options: PipelineOptions,
+    ) -> None:
+        self._objects = objects
+        self._ledger = ledger
+        self._speech = speech
+        self._announcer = announcer
+        self._claims = claims
+        self._registry = registry
+        self._endings = endings
+        self._settler = settler
+        self._outages = outages
+        self._metrics = metrics
+        self._options = options
+
+    def handle(self, delivery: Delivery) -> None:
+        """Take a delivery from its arrival to its settlement, or let it join a job that this process has already."""
+        with bound_contextvars(message_id=delivery.message.id):
+            try:
+                job = self._identify(delivery.message)
+            except Exception as error:  # noqa: BLE001 - whatever arrives is settled
+                self._finish([delivery], self._endings.of_delivery(error), time.monotonic())
+                return
+            match self._registry.join(job, delivery):
+                case "lead":
+                    self.work(job, delivery)
+                case "full":
+                    full = Ending(Outcome.EARLY, "max_parked", retry_after_seconds=LONGEST_PARKED_SECONDS)
+                    self._finish([delivery], full, time.monotonic())
+
+    def work(self, job: Job, delivery: Delivery) -> None:
+        """Work on a job that the registry gave us; then settle every delivery that waits for it."""
+        with bound_contextvars(job=job.uri, generation=str(job.generation), message_id=delivery.message.id):
+            began = time.monotonic()
+            try:
+                ending = self._attempt(job, delivery)
+            except Exception as error:  # noqa: BLE001 - every way of ending is settled
+                ending = self._endings.of_delivery(error)
+            if ending.outcome is Outcome.BUSY and self._registry.park(job, _look_again_in(ending)):
+                return
+            self._finish(self._registry.finish(job), ending, began)
+
+    def _attempt(self, job: Job, delivery: Delivery) -> Ending:
+        asked_at = time.monotonic()
+        answer = self._claim(job, delivery.message)
+        if isinstance(answer, Refusal):
+            ending = Ending(answer.outcome, retry_after_seconds=answer.retry_after_seconds, record=answer.record)
+        else:
+            with self._claims.holding(answer, asked_at) as held:
+                ending = self._under_claim(held)
+        self._announce(job, ending.record)
+        return ending
+
+    def _under_claim(self, held: HeldClaim) -> Ending:
+        """The main line, and the ways of leaving it."""
+        try:
+            self._accept_sentence(held.claim)
+            recording = self._open(held.claim.job)
+            transcript = self._transcribe(held, recording)
+            outputs = self._write(held, recording, transcript)
+            return self._complete(held.claim, transcript, outputs)
+        except Gone as gone:
+            return self._endings.without_transcript(held.claim, State.GONE, str(gone))
+        except Superseded as newer:
+            return self._endings.without_transcript(held.claim, State.SUPERSEDED, str(newer))
+        except Exception as error:  # noqa: BLE001 - named and recorded one by one over there
+            return self._endings.of_claim(held, error)
+
+    def _identify(self, message: Message) -> Job:
+        """The job that the message asks for. Raises NotForUs."""
+        notice = parse(message)
+        location, selection = self._options.location, self._options.selection
+        if location.covers_whole_bucket and notice.bucket == location.bucket:
+            error = f"OUTPUT covers all of gs://{notice.bucket}, from which notifications come: give it a prefix"
+            self._outages.pause(NeighbourDown("configuration", "configuration", error))
+            raise Interrupted(error)
+        if location.holds(notice.bucket, notice.name):
+            raise NotForUs("own_output", f"gs://{notice.bucket}/{notice.name} is an output of ours")
+        if selection.admits(notice.name, notice.content_type) is None:
+            live = self._objects.stat(notice.bucket, notice.name)
+            selection.admits(notice.name, live.content_type if live else "")
+        return notice.job(location.text)
+
+    def _claim(self, job: Job, message: Message) -> Claim | Refusal:
+        ask = ClaimRequest(
+            job=job,
+            nonce=uuid.uuid4().hex,
+            owner=self._options.owner,
+            message_id=message.id,
+            published_at=message.published_at,
+            claim_seconds=self._options.claim_seconds,
+            max_attempts=self._options.max_attempts,
+            max_event_age_seconds=self._options.max_event_age_seconds,
+        )
+        with self._stage("claim"):
+            answer = self._ledger.transact(job, partial(decide_claim, ask=ask))
+        self._metrics.claims.labels(_claim_result(answer)).inc()
+        return answer
+
+    def _accept_sentence(self, claim: Claim) -> None:
+        """A claim without attempts left, or of too old a message, may only bury its job."""
+        if claim.sentence:
+            raise Permanent(claim.sentence.kind, claim.sentence.message)
+
+    def _open(self, job: Job) -> ObjectInfo:
+        """The pinned generation, if it is still the live one. Raises Gone, Superseded: before anything is paid."""
+        live = self._objects.stat(job.bucket, job.name)
+        if live is None or live.generation < job.generation:
+            raise Gone(f"generation {job.generation} was deleted")
+        if live.generation > job.generation:
+            raise Superseded(f"generation {live.generation} is live")
+        return live
+
+    def _transcribe(self, held: HeldClaim, recording: ObjectInfo) -> Transcript:
+        self._speech.require_sendable(recording)
+        with self._stage("fetch"):
+            data = self._objects.read(recording)
+        with self._stage("transcribe"):
+            transcript = self._speech.transcribe(recording, data, held.ensure)
+        bind_contextvars(request_id=transcript.answer.request_id)
+        return transcript
+
+    def _write(self, held: HeldClaim, recording: ObjectInfo, transcript: Transcript) -> tuple[str, ...]:
+        """The outputs, JSON last. Past its end the claim is asked for first, and a newer owner's outputs fence ours."""
+        held.ensure()
+        files = [render_txt(transcript)] if "txt" in self._options.formats else []
+        json_file = partial(render_json, transcript, recording, held.claim, provider=self._options.provider)
+        with self._stage("write"):
+            return write_set(
+                self._objects, self._options.location, held.claim, files, json_file, transcript.fingerprint
+            )
+
+    def _complete(self, claim: Claim, transcript: Transcript, outputs: tuple[str, ...]) -> Ending:
+        answer = transcript.answer
+        result = Result(
+            outputs=outputs,
+            audio_seconds=answer.duration,
+            billed_seconds=transcript.billed_seconds,
+            cost_usd=transcript.cost_usd,
+            model=answer.model,
+            language=answer.language,
+            fingerprint=transcript.fingerprint,
+        )
+        with self._stage("complete"):
+            record = self._ledger.transact(claim.job, partial(decide_completion, claim=claim, result=result))
+        return Ending(Outcome.TRANSCRIBED, record=record, claim=claim)
+
+    def _announce(self, job: Job, record: Record | None) -> None:
+        """Tell of a settled job of which nobody was told yet: also after a crash between record and event."""
+        if self._announcer and record and record.state.final and not record.announced_at:
+            self._announcer.announce(record)
+            self._ledger.transact(job, decide_announced)
+
+    def _finish(self, deliveries: list[Delivery], ending: Ending, began: float) -> None:
+        self._endings.report(ending, deliveries[0], time.monotonic() - began)
+        self._settler.settle(deliveries, ending)
+
+    @contextmanager
+    def _stage(self, stage: str) -> Iterator[None]:
+        with self._metrics.stage_seconds.labels(stage).time():
+            yield
+
+
+def _look_again_in(busy: Ending) -> float:
+    return min(max(busy.retry_after_seconds, 1.0), LONGEST_PARKED_SECONDS)
+
+
+def _claim_result(answer: Claim | Refusal) -> str:
+    if isinstance(answer, Claim):
+        return "taken_over" if answer.taken_over else "granted"
+    return {Outcome.BUSY: "busy", Outcome.EARLY: "early", Outcome.DUPLICATE: "duplicate"}.get(answer.outcome, "dead")

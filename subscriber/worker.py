@@ -1,0 +1,206 @@
+"""Pull, run, drain: takes only what there is room for, gives every job a thread, and ends in the written order.
+
+The law of this file: nothing is taken without a place for it. A pull asks for the places that are free, and the places
+stay reserved while it is on the wire.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import UTC, datetime
+from functools import partial
+
+from subscriber.decisions import decide_release
+from subscriber.drain import Drain
+from subscriber.errors import NeighbourDown, SubscriberError
+from subscriber.lease import ClaimKeeper, HeldClaim, LeaseKeeper
+from subscriber.log import get_logger
+from subscriber.metrics import Metrics
+from subscriber.model import Delivery, Ending, Outcome
+from subscriber.outage import Outages
+from subscriber.pipeline import Pipeline
+from subscriber.ports import Ledger, Source
+from subscriber.registry import Registry
+from subscriber.settlement import Settler
+
+__all__ = ["Worker"]
+
+TURN_SECONDS = 1.0
+"""How long the pull loop waits for a place before it looks whether a parked job's time has come."""
+
+PROBE_EVERY_SECONDS = 10.0
+"""Between two probes of a neighbour that is down; with a probe's own 15 s still below 30."""
+
+LIVE_SECONDS = 120.0
+"""A pull loop that took no turn for so long is dead: an empty pull and a probe take a tenth of it."""
+
+RESERVE_SECONDS = 2.0
+"""Grace that is kept for releasing what is left: one transaction a claim and one request for all leases."""
+
+
+class Worker:
+    """The pull loop in a thread of its own, and one more thread a job."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        ledger: Ledger,
+        pipeline: Pipeline,
+        leases: LeaseKeeper,
+        claims: ClaimKeeper,
+        registry: Registry,
+        settler: Settler,
+        outages: Outages,
+        drain: Drain,
+        metrics: Metrics,
+        max_jobs: int,
+        prepare: Callable[[], bool],
+        on_finished: Callable[[], None],
+    ) -> None:
+        self._source = source
+        self._ledger = ledger
+        self._pipeline = pipeline
+        self._leases = leases
+        self._claims = claims
+        self._registry = registry
+        self._settler = settler
+        self._outages = outages
+        self._drain = drain
+        self._metrics = metrics
+        self._max_jobs = max_jobs
+        self._prepare = prepare
+        self._on_finished = on_finished
+        self._in_work: set[object] = set()
+        self._changed = threading.Condition()
+        drain.wakes(self._changed)
+        self._last_turn = time.monotonic()
+        self._thread = threading.Thread(target=self._pull_loop, name="pull", daemon=True)
+        self._log = get_logger()
+        metrics.jobs_limit.set(max_jobs)
+
+    def start(self) -> None:
+        """Begin to pull, if `prepare` says so."""
+        self._thread.start()
+
+    def alive(self) -> bool:
+        """Whether the pull loop takes its turns, however long the jobs take."""
+        return self._thread.is_alive() and time.monotonic() - self._last_turn < LIVE_SECONDS
+
+    def drain(self, on_drained: Callable[[], None]) -> None:
+        """Stop in the written order, within the drain's grace, in a thread: the caller listens for a second signal."""
+        threading.Thread(target=self._drain_in_order, args=(on_drained,), name="drain", daemon=True).start()
+
+    # The pull loop.
+
+    def _pull_loop(self) -> None:
+        ready = self._prepare()
+        while ready and not (self._drain.draining or self._ended()):
+            self._last_turn = time.monotonic()
+            try:
+                self._turn()
+            except NeighbourDown as error:
+                self._outages.suspect(error)
+            except Exception:  # noqa: BLE001 - a pull loop that dies would strand the subscription
+                self._log.exception("pull_turn_failed")
+                self._drain.wait(TURN_SECONDS)
+        self._on_finished()
+
+    def _turn(self) -> None:
+        if self._outages.paused:
+            self._outages.probe()
+            self._drain.wait(PROBE_EVERY_SECONDS if self._outages.paused else 0)
+        elif not (free := self._free_places()):
+            with self._changed:
+                self._changed.wait(TURN_SECONDS)
+        elif woken := self._registry.wake():
+            job, delivery = woken
+            self._start(delivery, partial(self._pipeline.work, job))
+        else:
+            self._take(self._source.pull(free))
+
+    def _take(self, deliveries: Sequence[Delivery]) -> None:
+        """Lease what came, in the same breath; start it, or hand it back if a drain has begun meanwhile."""
+        new = self._leases.hold(deliveries)
+        if self._drain.draining:
+            self._settler.settle(new, Ending(Outcome.INTERRUPTED, "draining"))
+            return
+        for delivery in new:
+            self._metrics.see_delivery_attempt(delivery.attempt)
+            age = datetime.now(UTC) - delivery.message.published_at
+            self._metrics.delivery_age_seconds.observe(max(0.0, age.total_seconds()))
+            self._start(delivery, self._pipeline.handle)
+
+    def _start(self, delivery: Delivery, do: Callable[[Delivery], None]) -> None:
+        place = object()
+        with self._changed:
+            self._in_work.add(place)
+            self._count()
+        threading.Thread(target=self._run, args=(place, delivery, do), name="job", daemon=True).start()
+
+    def _run(self, place: object, delivery: Delivery, do: Callable[[Delivery], None]) -> None:
+        try:
+            do(delivery)
+        except Exception:  # noqa: BLE001 - the message comes again when its lease ends
+            self._log.exception("job_thread_failed")
+            self._leases.take([delivery])
+        finally:
+            with self._changed:
+                self._in_work.discard(place)
+                self._count()
+                self._changed.notify_all()
+
+    def _free_places(self) -> int:
+        with self._changed:
+            return self._max_jobs - len(self._in_work)
+
+    def _count(self) -> None:
+        self._metrics.jobs_in_flight.set(len(self._in_work))
+        self._metrics.jobs_parked.set(self._registry.waiting())
+
+    def _ended(self) -> bool:
+        """Whether the source has ended and nothing of it is in work: never so for a subscription."""
+        return self._source.finished() and not self._in_work
+
+    def _drain_in_order(self, on_drained: Callable[[], None]) -> None:
+        try:
+            self._let_parked_go()
+            self._wait_for_jobs()
+            self._release_claims()
+            # The last pull comes back by itself; what it brings is handed back before it is worked on.
+            self._thread.join(self._drain.remaining_seconds())
+            self._settler.settle(self._leases.held(), Ending(Outcome.INTERRUPTED, "draining"))
+        except Exception:  # noqa: BLE001 - whatever happens, the process ends; leases and claims end by themselves
+            self._log.exception("drain_failed")
+        on_drained()
+
+    def _let_parked_go(self) -> None:
+        """Another pod has their job, and yet another may settle them."""
+        for job in self._registry.parked_jobs():
+            self._settler.settle(self._registry.finish(job), Ending(Outcome.INTERRUPTED, "draining"))
+
+    def _wait_for_jobs(self) -> None:
+        """Work goes on, leases are renewed; requests that could not return in time are not issued any more."""
+        reserve = min(RESERVE_SECONDS, self._drain.grace_seconds / 4)
+        with self._changed:
+            while self._in_work and (left := self._drain.remaining_seconds() - reserve) > 0:
+                self._changed.wait(left)
+
+    def _release_claims(self) -> None:
+        """Give up claims first, messages second, so that whoever gets the message gets the job."""
+        if not (claims := self._claims.held()):
+            return
+        self._log.warning("released_unfinished", jobs=len(claims))
+        pool = ThreadPoolExecutor(min(16, len(claims)))
+        wait([pool.submit(self._release, held) for held in claims], timeout=RESERVE_SECONDS)
+        pool.shutdown(wait=False, cancel_futures=True)
+
+    def _release(self, held: HeldClaim) -> None:
+        held.lost = True  # whatever its thread still does ends at its next step
+        try:
+            self._ledger.transact(held.claim.job, partial(decide_release, claim=held.claim, why="shutdown"))
+        except SubscriberError as error:
+            self._log.warning("release_failed", job=held.job_uri, error=str(error))
