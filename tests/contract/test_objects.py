@@ -401,10 +401,12 @@ def test_a_write_whose_answer_was_lost_is_tried_again_by_the_client_and_fails_it
 
 
 def test_the_client_asks_nothing_that_we_did_not_ask(script: Script) -> None:
-    """It would look up the bucket in threads of its own, also after each 404: twice the calls, and a right we lack."""
-    store = script.say(error(404, "No such object: bucket/a"))
-    assert [store.objects.stat("bucket", "a") for _ in range(9)] == [None] * 9
-    assert script.asked == ["GET /storage/v1/b/bucket/o/a"] * 9
+    """It would look up the bucket in threads of its own, also after each 404: more calls, and a right that we lack."""
+    store = script.say(error(412, "conditionNotMet"))
+    for _ in range(9):
+        with pytest.raises(PreconditionFailed):
+            store.write("a")
+    assert script.asked == ["POST /upload/storage/v1/b/bucket/o"] * 9
 
 
 def test_missing_rights_are_named_with_the_command_that_grants_them(script: Script) -> None:
