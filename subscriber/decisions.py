@@ -30,6 +30,7 @@ __all__ = [
     "decide_release",
     "decide_renewal",
     "decide_retry",
+    "recorded_outcome",
 ]
 
 T = TypeVar("T")
@@ -94,7 +95,7 @@ def decide_claim(record: Record | None, now: datetime, ask: ClaimRequest) -> Ver
         case State.CLAIMED | State.WAITING:
             return _grant(ask, now, record)
         case _:
-            return _refuse(_recorded_outcome(record), timedelta(), record)
+            return _refuse(recorded_outcome(record), timedelta(), record)
 
 
 def decide_renewal(record: Record | None, now: datetime, claim: Claim, progress: Progress) -> Verdict[None]:
@@ -131,7 +132,7 @@ def decide_end(record: Record | None, now: datetime, claim: Claim, state: State,
     ended = replace(
         _ended(held, now, state, reason),
         attempts=held.attempts + cost,
-        history=_remember(held, now, state, reason),
+        history=_remember(held, now, state.value, reason),
     )
     return Verdict(ended, ended)
 
@@ -144,7 +145,7 @@ def decide_retry(record: Record | None, now: datetime, claim: Claim, reason: Rea
     waiting = replace(
         held,
         state=State.WAITING,
-        attempts=held.attempts + 1,
+        attempts=held.attempts + (claim.sentence is None),  # a burial that failed was no attempt at the job
         next_attempt_at=now + timedelta(seconds=wait),
         reason=reason,
         history=_remember(held, now, "failed", reason),
@@ -164,7 +165,7 @@ def decide_release(record: Record | None, now: datetime, claim: Claim, why: str)
 
 def decide_announced(record: Record | None, now: datetime) -> Verdict[None]:
     """Record that the completion event of a settled job was published."""
-    if record is None or not record.state.final or record.announced_at:
+    if record is None or not record.state.final or record.announced_at or record.schema_version > SCHEMA_VERSION:
         return Verdict(None)
     return Verdict(None, replace(record, announced_at=now))
 
@@ -195,7 +196,7 @@ def _grant(ask: ClaimRequest, now: datetime, found: Record | None) -> Verdict[Cl
         next_attempt_at=None,
         history=_remember(base, now, "taken_over") if taken_over else base.history,
     )
-    return Verdict(replace(_claim_of(record, ask, now), taken_over=taken_over), record)
+    return Verdict(_claim_of(record, ask, now), record)
 
 
 def _first_record(ask: ClaimRequest, now: datetime) -> Record:
@@ -222,6 +223,7 @@ def _claim_of(record: Record, ask: ClaimRequest, now: datetime) -> Claim:
         epoch=record.epoch,
         attempt=record.attempts + 1,
         claim_seconds=record.claim_seconds,
+        taken_over=any((line.epoch, line.outcome) == (record.epoch - 1, "taken_over") for line in record.history),
         sentence=_sentence(record, ask, now),
     )
 
@@ -243,7 +245,7 @@ def _refuse(outcome: Outcome, wait: timedelta, record: Record) -> Verdict[Claim 
     return Verdict(Refusal(outcome, wait.total_seconds(), record))
 
 
-def _recorded_outcome(record: Record) -> Outcome:
+def recorded_outcome(record: Record) -> Outcome:
     """The outcome of a delivery that meets a settled job."""
     match record.state, record.reason and record.reason.kind:
         case State.DONE, _:
@@ -260,7 +262,7 @@ def _recorded_outcome(record: Record) -> Outcome:
 
 def _held(record: Record | None, claim: Claim) -> Record:
     """The record, if this claim still holds it. The fence that every late writer meets."""
-    ours = record is not None and record.state is State.CLAIMED
+    ours = record and record.state is State.CLAIMED and record.schema_version <= SCHEMA_VERSION
     if record is None or not ours or (record.nonce, record.epoch) != (claim.nonce, claim.epoch):
         raise ClaimLost(f"epoch {claim.epoch} no longer holds {claim.job.uri}#{claim.job.generation}")
     return record
