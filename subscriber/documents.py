@@ -12,7 +12,7 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from subscriber.model import SCHEMA_VERSION, Attempt, Reason, Record, State
 
@@ -42,9 +42,11 @@ def from_document(document: Mapping[str, Any]) -> Record:
     try:
         progress = document.get("progress") or {}
         seconds = {"done": progress.get("done_seconds", 0.0), "total": progress.get("total_seconds")}
-        return _RECORD.validate_python({**document, "progress": seconds})
-    except (ValidationError, AttributeError) as error:
+        record = _RECORD.validate_python({**document, "progress": seconds})
+        max(_NEVER, record.claim_ends_at, record.next_attempt_at or _NEVER)  # times that cannot be compared fail here
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
         return _unreadable(document, str(error))
+    return record
 
 
 def _bounded(entry: Reason | Attempt) -> dict[str, Any]:

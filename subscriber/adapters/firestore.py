@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
-import grpc  # type: ignore[import-untyped]  # its stubs are a package of their own
+import grpc  # type: ignore[import-untyped, unused-ignore]  # mypy says so only once a run
 from google.api_core import exceptions
 from google.auth.exceptions import DefaultCredentialsError
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
@@ -58,6 +58,7 @@ _CHANNEL_OPTIONS = (
 _FORBIDDEN = (exceptions.Forbidden, exceptions.Unauthorized)
 
 _PLAIN_KINDS = {bool: "boolean_value", int: "integer_value", float: "double_value", str: "string_value"}
+# In this order: a bool is an int to Python.
 
 _MISCONFIGURED = (exceptions.NotFound, exceptions.FailedPrecondition, exceptions.InvalidArgument)
 # What a read meets: no such project or database, a database in Datastore mode, a name that Firestore does not take.
@@ -199,7 +200,7 @@ def _encode(target: Any, value: Any) -> None:
             for name, item in value.items():
                 _encode(target.map_value.fields[name], item)
         case _:
-            setattr(target, _PLAIN_KINDS[type(value)], value)
+            setattr(target, next(kind for plain, kind in _PLAIN_KINDS.items() if isinstance(value, plain)), value)
 
 
 def _decode(value: Any) -> Any:
