@@ -100,13 +100,13 @@ class Endings:
         log(
             "attempt",
             outcome=str(ending.outcome),
-            reason=ending.reason,
-            error=ending.message,
+            reason=ending.reason or None,
+            error=ending.message or None,
             attempt=claim.attempt if claim else None,
             epoch=claim.epoch if claim else None,
             seconds=round(took_seconds, 3),
-            retry_in_seconds=round(ending.retry_after_seconds, 1),
-            delivery_attempt=delivery.attempt,
+            retry_in_seconds=round(ending.retry_after_seconds, 1) or None,
+            delivery_attempt=delivery.attempt or None,
         )
         if claim and record and record.state.final:
             self._metrics.jobs.labels(record.state, record.reason.kind if record.reason else "").inc()

@@ -23,8 +23,9 @@ from typing import NamedTuple, Self
 from urllib.parse import quote, unquote
 
 from subscriber.errors import ClaimLost, Permanent, PreconditionFailed, Superseded, Transient
-from subscriber.model import SCHEMA_VERSION, Claim, Job, ObjectInfo, OutputFile, Reason
+from subscriber.model import SCHEMA_VERSION, Claim, Job, ObjectInfo, Reason
 from subscriber.ports import Objects
+from subscriber.transcript import OutputFile
 
 __all__ = ["OutputLocation", "write_error", "write_set"]
 

@@ -21,19 +21,7 @@ from subscriber.endings import Endings
 from subscriber.errors import Gone, Interrupted, NeighbourDown, NotForUs, Permanent, Superseded
 from subscriber.lease import ClaimKeeper, HeldClaim
 from subscriber.metrics import Metrics
-from subscriber.model import (
-    Claim,
-    Delivery,
-    Ending,
-    Job,
-    Message,
-    ObjectInfo,
-    Outcome,
-    Record,
-    Result,
-    State,
-    Transcript,
-)
+from subscriber.model import Claim, Delivery, Ending, Job, Message, ObjectInfo, Outcome, Record, Result, State
 from subscriber.notification import Selection, parse
 from subscriber.outage import Outages
 from subscriber.outputs import OutputLocation, write_set
@@ -42,6 +30,7 @@ from subscriber.registry import Registry
 from subscriber.render import render_json, render_txt
 from subscriber.settlement import Settler
 from subscriber.transcribe.speech import Speech
+from subscriber.transcript import Transcript
 
 __all__ = ["Pipeline", "PipelineOptions"]
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from subscriber.decisions import Decide
-from subscriber.model import Answer, Delivery, Job, ObjectInfo, Record, SpeechRequest
+from subscriber.model import Delivery, Job, ObjectInfo, Record
+from subscriber.transcript import Answer, SpeechRequest
 
 __all__ = ["Announcer", "Ledger", "Objects", "Source", "Transcriber"]
 

@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from subscriber.errors import ConfigError, NeighbourDown, Permanent, RateLimited, Transient
 from subscriber.metrics import Metrics
-from subscriber.model import Answer, Segment, SpeechRequest, Word
+from subscriber.transcript import Answer, Segment, SpeechRequest, Word
 
 __all__ = ["OpenAITranscriber"]
 

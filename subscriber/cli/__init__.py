@@ -18,6 +18,7 @@ app = typer.Typer(
     help="Transcribes every audio object that lands in a bucket: exactly once, or with one readable reason why not.",
     add_completion=False,
     no_args_is_help=True,
+    rich_markup_mode=None,  # it takes [local] for markup
     pretty_exceptions_enable=False,  # it would print local variables, among them settings
 )
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from subscriber import __version__
-from subscriber.model import SCHEMA_VERSION, Claim, ObjectInfo, OutputFile, Transcript
+from subscriber.model import SCHEMA_VERSION, Claim, ObjectInfo
+from subscriber.transcript import OutputFile, Transcript
 
 __all__ = ["render_json", "render_txt"]
 

@@ -10,11 +10,12 @@ from pathlib import PurePosixPath
 
 from subscriber.errors import Permanent
 from subscriber.metrics import Metrics
-from subscriber.model import Answer, ObjectInfo, SpeechRequest, Transcript
+from subscriber.model import ObjectInfo
 from subscriber.outage import Outages
 from subscriber.ports import Transcriber
 from subscriber.transcribe.pool import SlotPool
 from subscriber.transcribe.profiles import MAX_REQUEST_BYTES, profile_of
+from subscriber.transcript import Answer, SpeechRequest, Transcript
 
 __all__ = ["Speech", "SpeechOptions"]
 
