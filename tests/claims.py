@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from subscriber.adapters.firestore import FirestoreLedger
+from subscriber.adapters.sqlite import SqliteLedger
 from subscriber.decisions import (
     ClaimRequest,
     Decide,
     Refusal,
+    Verdict,
     decide_claim,
     decide_completion,
     decide_end,
@@ -21,6 +26,8 @@ from subscriber.decisions import (
     decide_retry,
 )
 from subscriber.model import Attempt, Claim, Job, Progress, Reason, Record, Result, State
+
+AnyLedger = FirestoreLedger | SqliteLedger
 
 NOW = datetime(2026, 11, 1, 12, 0, 0, 123456, tzinfo=UTC)
 JOB = Job("bucket", "calls/one.wav", 1762000000000001, "gs://output/prefix")
@@ -74,3 +81,34 @@ def claiming(job: Job = JOB, **changes: Any) -> Decide[Claim | Refusal]:
     """A claimer with a nonce of its own, whose message is never too old."""
     own: dict[str, Any] = {"nonce": uuid.uuid4().hex, "published_at": datetime.now(UTC)}
     return partial(decide_claim, ask=replace(ASK, job=job, **(own | changes)))
+
+
+def claim(ledger: AnyLedger, job: Job = JOB) -> Claim:
+    """A claim that must be granted."""
+    answer = ledger.transact(job, claiming(job))
+    assert isinstance(answer, Claim)
+    return answer
+
+
+def found(ledger: AnyLedger, job: Job = JOB) -> Record:
+    """The job's record, which must be there."""
+    record = ledger.read(job)
+    assert record
+    return record
+
+
+def put(ledger: AnyLedger, record: Record, job: Job = JOB) -> None:
+    """Write a record as it is."""
+    ledger.transact(job, lambda _, __: Verdict(None, record))
+
+
+def at_once(count: int, call: Callable[[], Any]) -> list[Any]:
+    """The answers of `count` threads that start together."""
+    start = threading.Barrier(count)
+
+    def run() -> Any:
+        start.wait()
+        return call()
+
+    with ThreadPoolExecutor(count) as pool:
+        return [future.result() for future in [pool.submit(run) for _ in range(count)]]

@@ -54,7 +54,6 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
 
-
 _FORBIDDEN = (exceptions.Forbidden, exceptions.Unauthorized)
 
 _PLAIN_KINDS = {bool: "boolean_value", int: "integer_value", float: "double_value", str: "string_value"}

@@ -1,0 +1,202 @@
+"""What only the ledger in Firestore can suffer: faults on the wire, behind Google's real client."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import grpc  # type: ignore[import-untyped, unused-ignore]  # mypy says so only once a run
+import pytest
+from google.api_core.exceptions import AlreadyExists
+from google.cloud.firestore_v1.services.firestore import FirestoreClient
+from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
+
+from subscriber.adapters.firestore import FirestoreLedger
+from subscriber.decisions import Refusal, Verdict
+from subscriber.emulators import free_port
+from subscriber.errors import ConfigError, NeighbourDown
+from subscriber.model import Claim, Outcome, Record
+from tests.claims import BY_OWNER, JOB, claim, claiming, found
+
+TRANSIENT = [
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.UNKNOWN,
+]
+READ, WRITE = "BatchGetDocuments", "Commit"
+
+
+class Fault(grpc.RpcError):  # type: ignore[misc]  # grpc has no types
+    """An error as gRPC gives it to its callers."""
+
+    def __init__(self, status: grpc.StatusCode) -> None:
+        super().__init__(status)
+        self.status = status
+
+    def code(self) -> grpc.StatusCode:
+        return self.status
+
+    def details(self) -> str:
+        return "injected"
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+    def result(self) -> Any:
+        raise self
+
+
+class Faults(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]  # as above
+    """Counts the calls on their way, and lets the next ones of a method fail, before or after they took effect."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.held: list[Any] = []
+        self._planned: list[tuple[str, grpc.StatusCode, bool]] = []
+
+    def plan(self, method: str, *statuses: grpc.StatusCode, applied: bool = False) -> None:
+        self._planned += [(method, status, applied) for status in statuses]
+
+    def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        method = details.method.rpartition("/")[2]
+        self.calls.append(method)
+        fault = next((fault for fault in self._planned if fault[0] == method), None)
+        if not fault:
+            return continuation(details, request)
+        self._planned.remove(fault)
+        if fault[2]:
+            continuation(details, request).result()
+        self.held.append(request)
+        raise Fault(fault[1])
+
+    intercept_unary_stream = intercept_unary_unary
+
+
+@pytest.fixture
+def faults(firestore: FirestoreLedger) -> Faults:
+    """Faults on the wire of the Firestore ledger, behind Google's real client."""
+    made = Faults()
+    channel = grpc.intercept_channel(firestore._channel, made)
+    firestore._client = FirestoreClient(transport=FirestoreGrpcTransport(channel=channel))
+    return made
+
+
+def test_a_grant_takes_two_calls_and_a_refusal_or_a_read_one(firestore: FirestoreLedger, faults: Faults) -> None:
+    claim(firestore)
+    assert faults.calls == [READ, WRITE]
+    firestore.transact(JOB, claiming())
+    firestore.read(JOB)
+    assert faults.calls == [READ, WRITE, READ, READ]
+
+
+@pytest.mark.parametrize("method", [READ, WRITE])
+@pytest.mark.parametrize("status", TRANSIENT)
+def test_a_call_that_failed_is_made_again(
+    firestore: FirestoreLedger, faults: Faults, method: str, status: grpc.StatusCode
+) -> None:
+    faults.plan(method, status, status)
+    assert claim(firestore).epoch == 1
+    assert faults.calls.count(method) == 3
+
+
+@pytest.mark.parametrize("status", TRANSIENT)
+def test_a_claim_whose_answer_was_lost_is_ours_and_consumes_one_epoch(
+    firestore: FirestoreLedger, faults: Faults, status: grpc.StatusCode
+) -> None:
+    faults.plan(WRITE, status, applied=True)
+    ours = claim(firestore)
+    assert (ours.epoch, ours.nonce) == (1, found(firestore).nonce)
+    assert faults.calls.count(WRITE) == 1
+
+
+@pytest.mark.parametrize("deed", BY_OWNER)
+def test_whatever_an_owner_does_is_done_once_when_the_answer_was_lost(
+    firestore: FirestoreLedger, faults: Faults, deed: str
+) -> None:
+    ours = claim(firestore)
+    faults.plan(WRITE, grpc.StatusCode.DEADLINE_EXCEEDED, applied=True)
+    firestore.transact(JOB, BY_OWNER[deed](ours))
+    assert found(firestore).attempts == (deed in {"retry", "bury"})
+    assert len(found(firestore).history) == (deed != "renew")
+
+
+def test_a_commit_that_comes_late_cannot_undo_what_happened_since(firestore: FirestoreLedger, faults: Faults) -> None:
+    faults.plan(WRITE, grpc.StatusCode.DEADLINE_EXCEEDED)
+    ours = claim(firestore)
+    done = firestore.transact(JOB, BY_OWNER["complete"](ours))
+    with pytest.raises(AlreadyExists):
+        firestore._client.commit(request=faults.held[0])
+    assert firestore.read(JOB) == done
+
+
+def test_a_claimer_that_loses_between_its_read_and_its_write_is_busy(firestore: FirestoreLedger) -> None:
+    rivals: list[Claim] = []
+    ours = claiming()
+
+    def decide(record: Record | None, now: datetime) -> Verdict[Claim | Refusal]:
+        if not rivals:
+            rivals.append(claim(firestore))
+        return ours(record, now)
+
+    answer = firestore.transact(JOB, decide)
+    assert isinstance(answer, Refusal)
+    assert answer.outcome is Outcome.BUSY
+    assert found(firestore).nonce == rivals[0].nonce
+
+
+@pytest.mark.parametrize("status", [grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED])
+def test_a_refusal_of_access_is_a_pause_at_once(
+    firestore: FirestoreLedger, faults: Faults, status: grpc.StatusCode
+) -> None:
+    faults.plan(READ, status, status)
+    for call in (lambda: claim(firestore), firestore.check):
+        with pytest.raises(NeighbourDown, match="injected") as down:
+            call()
+        assert (down.value.neighbour, down.value.reason) == ("firestore", "forbidden")
+    assert faults.calls == [READ, READ]
+
+
+def test_a_database_that_does_not_exist_is_a_matter_of_configuration(
+    firestore: FirestoreLedger, faults: Faults
+) -> None:
+    faults.plan(READ, grpc.StatusCode.NOT_FOUND)
+    with pytest.raises(ConfigError, match=r"SUBSCRIBER_FIRESTORE_DATABASE.*\n.*gcloud firestore databases create"):
+        firestore.check()
+
+
+def test_missing_credentials_are_a_matter_of_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
+    with pytest.raises(ConfigError, match=r"absent.json.*\n.*gcloud auth application-default login"):
+        FirestoreLedger("project", "(default)", "ledger")
+
+
+@pytest.mark.parametrize("listening", [False, True])
+def test_an_outage_is_reported_when_the_deadline_is_over(listening: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nobody listens, or somebody who never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1] if listening else free_port()
+        away = FirestoreLedger("project", "(default)", "ledger", emulator_host=f"127.0.0.1:{port}", deadline_seconds=1)
+        began = time.monotonic()
+        with closing(away), pytest.raises(NeighbourDown) as down:
+            away.transact(JOB, claiming())
+    assert (down.value.neighbour, down.value.reason) == ("firestore", "unavailable")
+    assert time.monotonic() - began < 2.5
+    assert capfd.readouterr().err == ""
+
+
+def test_the_ledger_is_found_again_when_it_is_back(firestore: FirestoreLedger, faults: Faults) -> None:
+    firestore._deadline_seconds = 0.2
+    faults.plan(READ, *[grpc.StatusCode.UNAVAILABLE] * 20)
+    with pytest.raises(NeighbourDown):
+        claim(firestore)
+    faults._planned.clear()
+    assert claim(firestore).epoch == 1
