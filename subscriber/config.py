@@ -27,10 +27,12 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from subscriber.errors import SubscriberError
+from subscriber.outputs import OutputLocation
 
 __all__ = ["ConfigErrors", "Settings", "environ", "setting_names", "unknown_names", "variable"]
 
 _PREFIX = "SUBSCRIBER_"
+_WHOLE = re.compile(r"google_cloud_project|openai_\w+|port|\w+_emulator_host")
 _NEEDS_KEY = "api.openai.com"
 
 
@@ -42,19 +44,14 @@ class ConfigErrors(SubscriberError):
         self.lines = lines
 
 
-def _split(value: object) -> object:
-    """A comma-separated list in its order, without repetitions."""
-    if not isinstance(value, str):
-        return value
-    return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+def _split(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    """A comma-separated list in its order, without repetitions; a default is a tuple already."""
+    parts = value.split(",") if isinstance(value, str) else value
+    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
-
-
-def _language(value: object) -> object:
-    return None if value == "auto" else value
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -62,27 +59,14 @@ Formats = Annotated[tuple[Literal["json", "txt"], ...], BeforeValidator(_split)]
 
 
 def variable(field: str) -> str:
-    """Name of the environment variable of a field."""
-    return field.upper() if field in _WHOLE else _PREFIX + field.upper()
-
-
-_WHOLE = {
-    "google_cloud_project",
-    "openai_api_key",
-    "openai_api_key_file",
-    "openai_base_url",
-    "port",
-    "pubsub_emulator_host",
-    "firestore_emulator_host",
-    "storage_emulator_host",
-}
-"""Names that others gave: Google's, OpenAI's, Cloud Run's. They take no prefix."""
+    """Name of the environment variable of a field; Google's, OpenAI's and Cloud Run's names take no prefix."""
+    return field.upper() if _WHOLE.fullmatch(field) else _PREFIX + field.upper()
 
 
 class Settings(BaseModel):
-    """What the daemon runs with. A field that another one limits stands after it: validators see the earlier ones.
+    """What the daemon runs with: below each field its meaning and, after "Why:", the argument for its default.
 
-    Below each field stand its meaning and, after "Why:", the argument for its default.
+    A field that another one limits stands after it, because a validator sees the earlier ones.
     """
 
     model_config = ConfigDict(
@@ -121,7 +105,9 @@ class Settings(BaseModel):
     model: Names = Field(("whisper-1", "gpt-transcribe"), min_length=1)
     """Models in order of preference; the first is used.
     Why: whisper-1 tells when each segment was said; the second is for the day when OpenAI retires it (2027-02-26)."""
-    language: Annotated[str | None, BeforeValidator(_language)] = Field(None, pattern="^[a-z]{2,3}$")
+    language: Annotated[str | None, BeforeValidator(lambda given: None if given == "auto" else given)] = Field(
+        None, pattern="^[a-z]{2,3}$"
+    )
     """Language of the recordings as ISO 639-1, like `en`; unset or `auto`: the model finds out.
     Why: a wrong language spoils a transcript, and detection is seldom wrong."""
     prompt: str | None = None
@@ -155,8 +141,8 @@ class Settings(BaseModel):
     """Length of the claim on a job; below 30 a slow renewal or two would lose it.
     Why: renewed at a third, two renewals may fail; a killed pod's jobs are free again after it."""
     stall_seconds: float = Field(900, ge=60, le=86_400)
-    """A job without progress for so long, pauses apart, has failed.
-    Why: half as long again as the ten minutes that one answer may take."""
+    """A job that has waited so long for an answer has failed; pauses do not count.
+    Why: longer than the 500 s that the largest request is given."""
     max_attempts: int = Field(10, ge=1, le=1000)
     """Failed attempts of a job before it is recorded dead.
     Why: their backoff spans half an hour or more, and outages cost none."""
@@ -207,7 +193,8 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            lines = [_line(one) for one in error.errors(include_url=False)]
+            # A default that is computed from other settings is missing only because one of those is wrong.
+            lines = [_line(one) for one in error.errors() if one["type"] != "default_factory_not_called"]
         raise ConfigErrors(lines)  # not from the original: that one knows the values, also the secret ones
 
     @field_validator("subscription")
@@ -223,9 +210,7 @@ class Settings(BaseModel):
     @field_validator("output")
     @classmethod
     def _output_location(cls, output: str) -> str:
-        if not re.match(r"gs://[a-z0-9][a-z0-9._-]+[a-z0-9](/|$)", output):
-            raise ValueError(f"must be gs://BUCKET[/PREFIX], not {output!r}")
-        return output
+        return OutputLocation.parse(output).text
 
     @field_validator("openai_base_url")
     @classmethod
@@ -237,24 +222,15 @@ class Settings(BaseModel):
             raise ValueError("must carry no user, password or query: it is shown and logged")
         return url
 
-    @field_validator("openai_api_key_file")
-    @classmethod
-    def _readable(cls, path: Path | None) -> Path | None:
-        if path and not _read_key(path):
-            raise ValueError(f"{path} is empty")
-        return path
-
     @field_validator("openai_api_key")
     @classmethod
     def _one_key(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         """The key itself, or the file's, or none where none is needed."""
-        if not {"openai_api_key_file", "openai_base_url"} <= info.data.keys():
-            return key  # that mistake comes first
         if path := info.data["openai_api_key_file"]:
             if key:
                 raise ValueError("is set beside OPENAI_API_KEY_FILE; unset one of them")
-            key = SecretStr(_read_key(path))
-        if not key and urlsplit(info.data["openai_base_url"]).hostname == _NEEDS_KEY:
+            key = _read_key(path)
+        if not key and urlsplit(info.data.get("openai_base_url", "")).hostname == _NEEDS_KEY:
             raise ValueError(f"is required for {_NEEDS_KEY}; OPENAI_API_KEY_FILE would do as well")
         if key and not re.fullmatch(r"[!-~]+", key.get_secret_value()):
             raise ValueError("holds characters that no HTTP header takes")
@@ -264,7 +240,7 @@ class Settings(BaseModel):
     @classmethod
     def _not_below_min(cls, longest: float, info: ValidationInfo) -> float:
         if longest < info.data.get("retry_min_seconds", 0):
-            raise ValueError(f"{longest:g} is below {variable('retry_min_seconds')}")
+            raise ValueError(f"{longest:g} is below SUBSCRIBER_RETRY_MIN_SECONDS")
         return longest
 
 
@@ -284,12 +260,11 @@ def unknown_names(environ: Mapping[str, str]) -> list[str]:
     Never an error: Kubernetes injects SUBSCRIBER_SERVICE_HOST and friends for a Service named subscriber.
     """
     known = {name.removeprefix(_PREFIX): name for name in setting_names()}
-    sentences = []
-    for name in sorted(set(environ) - set(known.values())):
-        if name.startswith(_PREFIX):
-            near = difflib.get_close_matches(name.removeprefix(_PREFIX), known, n=1, cutoff=0.75)
-            sentences.append(f"{name} is no setting" + (f"; did you mean {known[near[0]]}?" if near else ""))
-    return sentences
+    unknown = sorted(name for name in environ if name.startswith(_PREFIX) and name not in known.values())
+    near = {name: difflib.get_close_matches(name.removeprefix(_PREFIX), known, n=1, cutoff=0.75) for name in unknown}
+    return [
+        f"{name} is no setting" + "".join(f"; did you mean {known[hit]}?" for hit in near[name]) for name in unknown
+    ]
 
 
 def _full_name(kind: str, name: str, info: ValidationInfo) -> str:
@@ -303,17 +278,21 @@ def _full_name(kind: str, name: str, info: ValidationInfo) -> str:
     return name
 
 
-def _read_key(path: Path) -> str:
+def _read_key(path: Path) -> SecretStr:
     try:
-        return path.read_text().strip()
+        key = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise ValueError(f"{path} cannot be read: {reason}") from None
+        reason = getattr(error, "strerror", None) or "not a text"
+        raise ValueError(f"OPENAI_API_KEY_FILE {path} cannot be read: {reason}") from None
+    if not key:
+        raise ValueError(f"OPENAI_API_KEY_FILE {path} is empty")
+    return SecretStr(key)
 
 
 def _line(error: ErrorDetails) -> str:
     """One mistake as a line. Our own sentences are complete; pydantic's get the value, which is never the key's."""
-    name, *_ = error["loc"]
+    name = str(error["loc"][0])
+    name = variable(name) if name in Settings.model_fields else name  # a default's mistake comes under its field
     if error["type"] == "missing":
         return f"{name}: is required"
     if error["type"] == "value_error":
