@@ -16,13 +16,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 INNER = {
     "errors": set(),
     "model": set(),
+    "transcript": set(),
     "drain": set(),
     "decisions": {"errors", "model"},
     "documents": {"errors", "model"},
     "notification": {"errors", "model"},
-    "ports": {"decisions", "errors", "model"},
-    "render": {"errors", "model"},
-    "outputs": {"errors", "model", "ports"},
+    "ports": {"decisions", "errors", "model", "transcript"},
+    "render": {"errors", "model", "transcript"},
+    "outputs": {"errors", "model", "ports", "transcript"},
 }
 # Each row: a library, and the only places (by prefix) that may import it.
 EDGES = {

