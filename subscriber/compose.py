@@ -50,6 +50,7 @@ def cloud_adapters(settings: Settings, metrics: Metrics) -> Iterator[Adapters]:
             connections=settings.max_jobs,
             user_project=settings.user_project,
             emulator=settings.storage_emulator_host is not None,
+            endpoint=settings.storage_emulator_host,
         )
         checks: dict[str, Check] = {
             "pubsub": source.check,

@@ -60,7 +60,7 @@ _NO_ANSWER = (OSError, api.RetryError, auth.TransportError, http.client.HTTPExce
 
 
 class GcsObjects:
-    """`ports.Objects` on Cloud Storage, or on the server that STORAGE_EMULATOR_HOST names (the client reads it itself).
+    """`ports.Objects` on Cloud Storage, or on an emulator: at `endpoint`, else where STORAGE_EMULATOR_HOST says.
 
     One instance serves all threads: the client keeps no state between calls, Google's `transfer_manager` shares it in
     the same way, and the only lazy part, the HTTP session, is made here before any thread can race for it.
@@ -72,16 +72,18 @@ class GcsObjects:
         connections: int,
         user_project: str | None = None,
         emulator: bool = False,
+        endpoint: str | None = None,
         retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
         """Connect nothing yet. `connections` is the number of threads that call; `user_project` pays for requests.
 
+        `endpoint` is a URL; by itself the client would look for one only in its process's environment.
         Raises ConfigError where no credentials are found.
         """
         # Only listing and making buckets needs a project, and neither is done here.
         try:
             credentials = AnonymousCredentials() if emulator else None  # type: ignore[no-untyped-call]
-            self._client = Client(project=None, credentials=credentials)
+            self._client = Client(project=None, credentials=credentials, client_options={"api_endpoint": endpoint})
         except auth.DefaultCredentialsError as error:
             remedy = "gcloud auth application-default login"
             raise ConfigError("GOOGLE_APPLICATION_CREDENTIALS", str(error), remedy) from error
