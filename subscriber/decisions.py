@@ -223,6 +223,7 @@ def _claim_of(record: Record, ask: ClaimRequest, now: datetime) -> Claim:
         epoch=record.epoch,
         attempt=record.attempts + 1,
         claim_seconds=record.claim_seconds,
+        unanswered=sum(line.reason == "timeout" for line in record.history),
         taken_over=any((line.epoch, line.outcome) == (record.epoch - 1, "taken_over") for line in record.history),
         sentence=_sentence(record, ask, now),
     )
