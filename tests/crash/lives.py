@@ -1,0 +1,245 @@
+"""One message on the embedded adapters, told as often as it takes, by processes that die at a chosen effect.
+
+The law of this file: a life is the production wiring (`app.Daemon`) on stores that outlive it. Every call that leaves
+the process is an effect; a dead process has none any more. Nothing is known of the pipeline but its effects, so a new
+one is died at without a line of change here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+
+from subscriber.adapters.folder import FolderObjects
+from subscriber.adapters.sqlite import SqliteLedger
+from subscriber.app import Adapters, Daemon, Signals
+from subscriber.compose import INBOX, OUTBOX, local_settings
+from subscriber.decisions import Verdict
+from subscriber.errors import NEIGHBOURS
+from subscriber.metrics import Metrics
+from subscriber.model import Delivery, Job, Message, ObjectInfo, Record, State
+from subscriber.transcript import Answer, Segment, SpeechRequest
+
+T = TypeVar("T")
+
+NAME = "calls/one.wav"
+LONG_AGO = timedelta(hours=1)
+MOST_LIVES = 10
+
+
+class Killed(BaseException):
+    """The process is gone: no handler of ours may see it."""
+
+
+class Moment(NamedTuple):
+    """Right before or right after effect number `number` (from 0) of a life."""
+
+    number: int
+    after: bool
+    effect: str
+
+    def __str__(self) -> str:
+        return f"{'after' if self.after else 'before'} {self.number + 1} {self.effect}"
+
+
+class Fate:
+    """Counts the effects of one process, and ends it at its moment."""
+
+    def __init__(self, moment: Moment | None) -> None:
+        self._moment = moment
+        self.dead = False
+        self.effects: list[str] = []
+
+    def effect(self, name: str, call: Callable[[], T]) -> T:
+        """Let the effect happen, as far as we live."""
+        self._die_at(after=False)
+        self.effects.append(name)
+        try:
+            return call()
+        finally:
+            self._die_at(after=True)
+
+    def _die_at(self, *, after: bool) -> None:
+        happened = len(self.effects) - after
+        self.dead |= self._moment is not None and (happened, after) == self._moment[:2]
+        if self.dead:
+            raise Killed
+
+
+class _Mortal:
+    """Makes an effect of every call of a neighbour."""
+
+    def __init__(self, name: str, neighbour: object, fate: Fate) -> None:
+        self._name = name
+        self._neighbour = neighbour
+        self._fate = fate
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        call = getattr(self._neighbour, method)
+        return lambda *args, **more: self._fate.effect(f"{self._name}.{method}", partial(call, *args, **more))
+
+
+@dataclass
+class Provider:
+    """Counts what it is asked and says what the test has it say, by the number of the request (from 1)."""
+
+    say: Callable[[int], Answer | Exception]
+    requests: int = 0
+
+    def check(self) -> None: ...
+
+    def probe(self) -> None: ...
+
+    def transcribe(self, request: SpeechRequest) -> Answer:  # noqa: ARG002 - its number tells what to say
+        self.requests += 1
+        said = self.say(self.requests)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
+@dataclass
+class Listeners:
+    """Whoever is told that a job is settled."""
+
+    heard: list[Record] = field(default_factory=list)
+
+    def check(self) -> None: ...
+
+    def announce(self, record: Record) -> None:
+        self.heard.append(record)
+
+
+@dataclass
+class Sink:
+    """A subscription: remembers what it is told, and the world as it was at the moment of each ack."""
+
+    look: Callable[[], Record | None]
+    told: list[str] = field(default_factory=list)
+    record_at_acks: list[Record | None] = field(default_factory=list)
+
+    def pull(self, free: int) -> Sequence[Delivery]:  # noqa: ARG002 - the port's; here deliveries are handed over
+        return []
+
+    def extend(self, subscription: str, ack_ids: Sequence[str], seconds: int) -> None:  # noqa: ARG002 - the port's
+        self.told.append(f"extend {seconds}")
+
+    def ack(self, subscription: str, ack_ids: Sequence[str]) -> None:  # noqa: ARG002 - the port's
+        self.told.append("ack")
+        self.record_at_acks.append(self.look())
+
+    def finished(self) -> bool:
+        return False
+
+
+def spoken(text: str = "hello") -> Answer:
+    """What a provider answers for a second of speech."""
+    return Answer(text, "english", 1.0, (Segment(0.0, 1.0, text),), (), "whisper-1", "req_1", 1.0)
+
+
+class Stage:
+    """What outlives every process: the folders, the ledger, the provider, the listeners, the subscription."""
+
+    def __init__(self, root: Path, say: Callable[[int], Answer | Exception], **settings: str) -> None:
+        for folder in (INBOX, OUTBOX):
+            (root / folder).mkdir()
+        self.objects = FolderObjects({bucket: root / bucket for bucket in (INBOX, OUTBOX)})
+        self.ledger = SqliteLedger(root / "ledger.sqlite")
+        self.provider = Provider(say)
+        self.listeners = Listeners()
+        self.sink = Sink(self.record)
+        self.settings = local_settings(
+            {f"SUBSCRIBER_{name.upper()}": value for name, value in settings.items()}, "http://provider/v1"
+        )
+        self.job = self.upload(b"sound")
+        self._lives = 0
+
+    def upload(self, data: bytes) -> Job:
+        """A new generation of the recording; the story goes on with it."""
+        found = self.objects.stat(INBOX, NAME)
+        live = self.objects.write(
+            INBOX, NAME, data, content_type="audio/wav", metadata={}, if_generation=found.generation if found else 0
+        )
+        self.job = Job(INBOX, NAME, live.generation, self.settings.output)
+        return self.job
+
+    def live(self, moment: Moment | None = None) -> Fate:
+        """One process with one delivery of the message, from the lease that a pull is followed by to the settlement."""
+        self._lives += 1
+        fate = Fate(moment)
+        daemon = Daemon(self.settings, self._adapters(fate), Metrics(self.settings.model), Signals())
+        delivery = self._delivery(f"delivery {self._lives}")
+        with suppress(Killed):
+            for new in daemon.leases.hold([delivery]):
+                daemon.worker._pipeline.handle(new)
+        return fate
+
+    def live_on(self) -> None:
+        """Processes that nobody kills, until the message is acked; claims and waits are over for each."""
+        for _ in range(MOST_LIVES):
+            self.let_time_pass()
+            self.live()
+            if self.sink.told[-1] == "ack":
+                return
+        raise AssertionError(f"not acked in {MOST_LIVES} lives: {self.sink.told}")
+
+    def let_time_pass(self) -> None:
+        """The claim of a dead process ends, and a wait is over."""
+
+        def past(record: Record | None, now: datetime) -> Verdict[None]:
+            if record is None or record.state.final:
+                return Verdict(None)
+            due = record.next_attempt_at and now
+            return Verdict(None, replace(record, renewed_at=now - LONG_AGO, next_attempt_at=due))
+
+        self.ledger.transact(self.job, past)
+
+    def record(self) -> Record | None:
+        """The job's record."""
+        return self.ledger.read(self.job)
+
+    def state(self) -> State | None:
+        """The job's state; None before anybody claimed it."""
+        record = self.record()
+        return record.state if record else None
+
+    def output(self, ending: str) -> tuple[ObjectInfo, bytes] | None:
+        """One of the recording's outputs, by the ending that its name has more."""
+        found = self.objects.stat(OUTBOX, f"{NAME}.{ending}")
+        return (found, self.objects.read(found)) if found else None
+
+    def _adapters(self, fate: Fate) -> Adapters:
+        def mortal(name: str, neighbour: T) -> T:
+            return cast("T", _Mortal(name, neighbour, fate))
+
+        return Adapters(
+            source=mortal("source", self.sink),
+            ledger=mortal("ledger", self.ledger),
+            objects=mortal("objects", self.objects),
+            transcriber=mortal("provider", self.provider),
+            announcer=mortal("listeners", self.listeners),
+            checks={},
+            probes=dict.fromkeys(NEIGHBOURS, _well),
+        )
+
+    def _delivery(self, ack_id: str) -> Delivery:
+        attributes = {
+            "eventType": "OBJECT_FINALIZE",
+            "bucketId": self.job.bucket,
+            "objectId": self.job.name,
+            "objectGeneration": str(self.job.generation),
+        }
+        return Delivery(Message("17", attributes, b"", datetime.now(UTC)), "subscription", ack_id)
+
+
+def _well() -> None: ...
+
+
+def moments(effects: Sequence[str]) -> list[Moment]:
+    """Before and after each effect of a life, in order."""
+    return [Moment(number, after, effect) for number, effect in enumerate(effects) for after in (False, True)]
