@@ -1,6 +1,6 @@
 # Bare `make` lists the targets. Each one installs what it needs; none needs another to have run.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint lock clean
+.PHONY: help install demo test test-all lint lock docs clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,6 +34,9 @@ UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generat
 lock: ## pin versions and hashes anew (needs uv)
 	$(UV_COMPILE) pyproject.toml -o requirements/runtime.txt
 	$(UV_COMPILE) pyproject.toml --extra demo --group dev -c requirements/runtime.txt -o requirements/dev.txt
+
+docs: $(VENV)/.installed ## write what the documentation takes from the code
+	@$(BIN)/python -m tools.docs
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -193,7 +193,6 @@ class Metrics:
     whisper_slots = _gauge("Most requests on the wire at once, as of now.")
     audio_seconds = _counter("Audio transcribed.")
     billed_seconds = _counter("Audio that the provider billed.", model=None)
-    possibly_billed_seconds = _counter("Audio of requests whose answer never came.", model=None)
     cost_usd = _counter("Estimated cost in US dollars.", model=None)
     provider_paused = _gauge("1 while a neighbour's outage of this reason pauses us.", reason=PAUSES)
     last_success_timestamp_seconds = _gauge("Unix time of the last transcript, at first of our start.")
