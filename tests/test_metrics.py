@@ -29,7 +29,6 @@ NAMES = [
     "subscriber_whisper_slots",
     "subscriber_audio_seconds_total",
     "subscriber_billed_seconds_total",
-    "subscriber_possibly_billed_seconds_total",
     "subscriber_cost_usd_total",
     "subscriber_provider_paused",
     "subscriber_last_success_timestamp_seconds",
@@ -103,7 +102,7 @@ def test_every_label_value_is_there_at_zero_from_the_start() -> None:
         *(sample("subscriber_whisper_request_seconds_count", model=model) for model in models),
         *(
             sample(f"subscriber_{name}_total", model=model)
-            for name, model in itertools.product(("billed_seconds", "possibly_billed_seconds", "cost_usd"), models)
+            for name, model in itertools.product(("billed_seconds", "cost_usd"), models)
         ),
         *(sample("subscriber_provider_paused", reason=reason) for reason in PAUSES),
     ]
