@@ -167,7 +167,7 @@ class _Writer:
         live = 0  # in the common case there is nothing: one call
         for _ in range(ROUNDS):
             with suppress(PreconditionFailed):
-                if live and file.extension not in {"json", "error.json"}:
+                if live and not file.extension.endswith("json"):
                     self.take_away("json")
                 return self._write(name, file, live)
             found = self._replaceable(name)

@@ -1,114 +1,22 @@
-"""Where outputs go, and who may replace whom: every row of the fence, on folders."""
+"""Who may replace whose outputs: every row of the fence, on folders; and where the OUTPUT setting puts them."""
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from subscriber.adapters.folder import FolderObjects
 from subscriber.errors import ClaimLost, NeighbourDown, Permanent, PreconditionFailed, Superseded, Transient
-from subscriber.model import Claim, Job, ObjectInfo, OutputFile, Reason
-from subscriber.outputs import ROUNDS, OutputLocation, write_error, write_set
-
-LOCATION = OutputLocation.parse("gs://outbox/texts")
-REASON = Reason("audio_rejected", "no sound in it", datetime(2026, 11, 22, tzinfo=UTC))
-
-
-def claim(generation: int = 5, epoch: int = 1, name: str = "a.wav", *, attempt: int = 1) -> Claim:
-    return Claim(Job("inbox", name, generation, LOCATION.text), "nonce", epoch, attempt, 90)
-
-
-Meeting = Callable[[int, str], None]
-
-
-@dataclass
-class Watched:
-    """A folder whose every call can be met: `before` and `after` get the call's number and what it does."""
-
-    objects: FolderObjects
-    before: Meeting = lambda _number, _call: None
-    after: Meeting = lambda _number, _call: None
-
-    def __post_init__(self) -> None:
-        self.calls: list[str] = []
-
-    def _met(self, call: str, act: Callable[[], Any]) -> Any:
-        number = len(self.calls)
-        self.calls.append(call)
-        self.before(number, call)
-        answer = act()
-        self.after(number, call)
-        return answer
-
-    def stat(self, bucket: str, name: str) -> ObjectInfo | None:
-        found: ObjectInfo | None = self._met(f"stat {name}", lambda: self.objects.stat(bucket, name))
-        return found
-
-    def read(self, info: ObjectInfo) -> bytes:
-        return self.objects.read(info)
-
-    def write(self, bucket: str, name: str, data: bytes, **how: Any) -> ObjectInfo:
-        written: ObjectInfo = self._met(f"write {name}", lambda: self.objects.write(bucket, name, data, **how))
-        return written
-
-    def delete(self, bucket: str, name: str, *, if_generation: int) -> None:
-        self._met(f"delete {name}", lambda: self.objects.delete(bucket, name, if_generation=if_generation))
-
-    # What a test wants to know
-
-    def live(self, name: str) -> ObjectInfo:
-        found = self.objects.stat("outbox", name)
-        assert found
-        return found
-
-    def names(self) -> list[str]:
-        folder = self.objects._roots["outbox"] / "texts"
-        return sorted(path.name for path in folder.glob("*"))
-
-    def owner(self, name: str) -> tuple[int, int]:
-        told = self.live(name).metadata
-        return int(told["source-generation"]), int(told["epoch"])
-
-    def json_is_true(self) -> bool:
-        """Whether the JSON, if there is one, lists only live files of its own owner."""
-        if not (found := self.objects.stat("outbox", "texts/a.wav.json")):
-            return True
-        listed = json.loads(self.objects.read(found))
-        return all(
-            self.live(name).generation == generation and self.owner(name) == self.owner(found.name)
-            for name, generation in listed.items()
-        )
+from subscriber.model import Claim, Job
+from subscriber.outputs import ROUNDS, OutputLocation, write_set
+from subscriber.transcript import OutputFile
+from tests.outbox import SET, Watched, claim, transcribe
 
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Watched:
     return Watched(FolderObjects({"outbox": tmp_path}))
-
-
-def transcribe(outbox: Watched, by: Claim, text: str = "") -> tuple[str, ...]:
-    words = (text or f"{by.job.generation}/{by.epoch}").encode()
-    files = [OutputFile("txt", "text/plain", words), OutputFile("srt", "text/plain", words)]
-
-    def json_file(generations: dict[str, int]) -> OutputFile:
-        return OutputFile("json", "application/json", json.dumps(generations).encode())
-
-    return write_set(outbox, LOCATION, by, files, json_file, "fingerprint")
-
-
-SET = ["a.wav.json", "a.wav.srt", "a.wav.txt"]
-
-
-# Who may replace whom
 
 
 def test_a_set_is_written_in_one_call_a_file_and_its_json_comes_last(outbox: Watched) -> None:
@@ -171,6 +79,13 @@ def test_the_same_owner_may_write_something_else(outbox: Watched) -> None:
     assert outbox.json_is_true()
 
 
+def test_the_same_words_of_a_newer_owner_are_labelled_anew(outbox: Watched) -> None:
+    """Or the label would let the older owner in again."""
+    transcribe(outbox, claim(5, 1), "same")
+    transcribe(outbox, claim(5, 2), "same")
+    assert outbox.owner("texts/a.wav.txt") == (5, 2)
+
+
 def test_another_source_with_the_same_output_is_a_collision_that_names_it(outbox: Watched) -> None:
     location = OutputLocation.parse("gs://outbox/{stem}")
     json_only = lambda _: OutputFile("json", "application/json", b"{}")  # noqa: E731
@@ -226,176 +141,6 @@ def test_an_output_that_never_stands_still_costs_an_attempt(outbox: Watched) -> 
     with pytest.raises(Transient):
         transcribe(outbox, claim())
     assert outbox.calls.count("write texts/a.wav.txt") == ROUNDS
-
-
-# Crashes and races
-
-
-class Crash(BaseException):
-    """What a SIGKILL looks like from inside."""
-
-
-def crash_at(number: int | None) -> Meeting:
-    def crash(call: int, _: str) -> None:
-        if call == number:
-            raise Crash
-
-    return crash
-
-
-OWNERS = st.tuples(st.integers(1, 3), st.integers(1, 3))
-CRASHES = st.none() | st.integers(0, 12)
-
-
-@contextmanager
-def folder() -> Iterator[FolderObjects]:
-    with tempfile.TemporaryDirectory() as root:
-        yield FolderObjects({"outbox": Path(root)})
-
-
-def the_set_belongs_to(owner: tuple[int, int], objects: FolderObjects) -> bool:
-    outbox = Watched(objects)
-    return outbox.json_is_true() and {outbox.owner(f"texts/{name}") for name in SET} == {owner}
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(OWNERS, CRASHES), min_size=1, max_size=5))
-def test_a_json_is_true_after_every_step_of_any_writers_and_crashes(
-    runs: list[tuple[tuple[int, int], int | None]],
-) -> None:
-    with folder() as objects:
-        for owner, crash in runs:
-            outbox = Watched(objects, before=crash_at(crash))
-
-            def look(number: int, call: str, outbox: Watched = outbox) -> None:
-                assert outbox.json_is_true(), f"after call {number}, {call}"
-
-            outbox.after = look
-            with suppress(Crash, Superseded, ClaimLost):
-                transcribe(outbox, claim(*owner))
-        highest = max(owner for owner, _ in runs)
-        transcribe(Watched(objects), claim(*highest))
-        assert the_set_belongs_to(highest, objects)
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.lists(st.tuples(OWNERS, st.integers(0, 8), CRASHES), min_size=2, max_size=3, unique_by=lambda run: run[0]))
-def test_the_highest_owner_has_the_whole_set_however_writers_interrupt_each_other(
-    runs: list[tuple[tuple[int, int], int, int | None]],
-) -> None:
-    """Each writer is interrupted at some call by the whole run of the next one; all but the highest may crash."""
-    highest = max(owner for owner, _, _ in runs)
-    waiting = iter(runs)
-
-    def run_next(objects: FolderObjects) -> None:
-        for owner, interrupted_at, crash in waiting:
-            crash_now = crash_at(None if owner == highest else crash)
-
-            def meet(number: int, call: str, at: int = interrupted_at, fall: Meeting = crash_now) -> None:
-                if number == at:
-                    run_next(objects)
-                fall(number, call)
-
-            with suppress(Crash, Superseded, ClaimLost):
-                transcribe(Watched(objects, before=meet), claim(*owner))
-
-    with folder() as objects:
-        run_next(objects)
-        assert the_set_belongs_to(highest, objects)
-
-
-# Failures
-
-
-def test_a_failure_is_written_for_people_and_machines(outbox: Watched) -> None:
-    assert write_error(outbox, LOCATION, claim(attempt=3), REASON) == "gs://outbox/texts/a.wav.error.json"
-    written = outbox.objects.read(outbox.live("texts/a.wav.error.json"))
-    assert written.endswith(b"}\n")
-    assert json.loads(written) == {
-        "schema_version": 1,
-        "source": {"bucket": "inbox", "name": "a.wav", "generation": "5", "uri": "gs://inbox/a.wav"},
-        "reason": {"kind": "audio_rejected", "message": "no sound in it", "at": "2026-11-22T00:00:00+00:00"},
-        "attempts": 3,
-    }
-    assert outbox.owner("texts/a.wav.error.json") == (5, 1)
-
-
-def test_a_claim_that_only_buries_is_no_attempt(outbox: Watched) -> None:
-    write_error(outbox, LOCATION, replace(claim(attempt=11), sentence=REASON), REASON)
-    assert json.loads(outbox.objects.read(outbox.live("texts/a.wav.error.json")))["attempts"] == 10
-
-
-@pytest.mark.parametrize("failed", [claim(5, 9), claim(4, 9)], ids=["same generation", "older generation"])
-def test_a_failure_never_stands_beside_a_transcript_as_new_as_itself(outbox: Watched, failed: Claim) -> None:
-    transcribe(outbox, claim(5, 2))
-    with pytest.raises(Superseded):
-        write_error(outbox, LOCATION, failed, REASON)
-    assert outbox.names() == SET
-
-
-def test_a_failure_of_a_newer_generation_stands_beside_the_older_transcript(outbox: Watched) -> None:
-    transcribe(outbox, claim(5))
-    write_error(outbox, LOCATION, claim(6), REASON)
-    assert outbox.names() == ["a.wav.error.json", *SET]
-
-
-def test_a_failure_may_stand_beside_the_transcript_of_another_source(outbox: Watched) -> None:
-    """It is the only place where the collision can be read."""
-    transcribe(outbox, claim(9))
-    found = outbox.live("texts/a.wav.json")
-    foreign = {**found.metadata, "source-name": "other.wav"}
-    outbox.objects.write("outbox", found.name, b"{}", content_type="", metadata=foreign, if_generation=found.generation)
-    write_error(outbox, LOCATION, claim(5), REASON)
-    assert outbox.owner("texts/a.wav.error.json") == (5, 1)
-
-
-@pytest.mark.parametrize("moment", range(6))
-def test_a_failure_gives_way_to_a_transcript_that_comes_at_the_same_time(outbox: Watched, moment: int) -> None:
-    def overtake(number: int, _: str) -> None:
-        if number == moment:
-            transcribe(Watched(outbox.objects), claim(6))
-
-    outbox.before = overtake
-    with suppress(Superseded):
-        write_error(outbox, LOCATION, claim(5), REASON)
-    if len(outbox.calls) <= moment:  # it came after the failure was written
-        transcribe(outbox, claim(6))
-    assert outbox.names() == SET
-
-
-@pytest.mark.parametrize("moment", range(5))
-def test_a_transcript_removes_a_failure_that_comes_at_the_same_time(outbox: Watched, moment: int) -> None:
-    def fail(number: int, _: str) -> None:
-        if number == moment:
-            with suppress(Superseded):
-                write_error(Watched(outbox.objects), LOCATION, claim(5), REASON)
-
-    outbox.before = fail
-    transcribe(outbox, claim(6))
-    assert outbox.names() == SET
-
-
-def test_a_transcript_removes_the_failure_before_it(outbox: Watched) -> None:
-    write_error(outbox, LOCATION, claim(5, 1), REASON)
-    transcribe(outbox, claim(5, 2))
-    assert outbox.names() == SET
-
-
-def test_a_transcript_leaves_the_failure_of_a_newer_generation(outbox: Watched) -> None:
-    write_error(outbox, LOCATION, claim(6), REASON)
-    transcribe(outbox, claim(5))
-    assert outbox.names() == ["a.wav.error.json", *SET]
-
-
-def test_a_failure_that_may_not_be_deleted_does_not_undo_the_transcript(outbox: Watched) -> None:
-    write_error(outbox, LOCATION, claim(5, 1), REASON)
-
-    def lock(_: int, call: str) -> None:
-        if call == "delete texts/a.wav.error.json":
-            raise Permanent("output_locked", "until 2027")
-
-    outbox.before = lock
-    assert transcribe(outbox, claim(5, 2))
 
 
 def test_an_outage_in_the_middle_is_passed_on_and_the_set_can_be_written_again(outbox: Watched) -> None:

@@ -56,7 +56,7 @@ _LOCKED = re.compile(
 """A 403 that no right can mend: cloud.google.com/storage/docs/json_api/v1/status-codes."""
 
 _NO_ANSWER = (OSError, api.RetryError, auth.TransportError, http.client.HTTPException, urllib3.exceptions.HTTPError)
-"""OSError covers all of `requests`, sockets and our own deadline."""
+"""OSError covers all of `requests`, sockets and our own deadline; RetryError a 408, 429 or 5xx that did not pass."""
 
 
 class GcsObjects:
@@ -249,7 +249,7 @@ def _info(blob: Any) -> ObjectInfo:
 def _translated(error: Exception, bucket: str) -> SubscriberError:
     code = int(error.code or 0) if isinstance(error, api.GoogleAPICallError) else 0
     passing = isinstance(error, auth.GoogleAuthError) and error.retryable
-    if isinstance(error, _NO_ANSWER) or passing or code in {408, 429} or code >= 500:
+    if isinstance(error, _NO_ANSWER) or passing or code >= 500:
         return NeighbourDown("gcs", "unavailable", _told(error))
     if isinstance(error, auth.GoogleAuthError) or code == 401 or "requester pays" in str(error):
         return NeighbourDown("gcs", "forbidden", _told(error))

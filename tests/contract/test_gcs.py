@@ -1,0 +1,187 @@
+"""What only Cloud Storage can answer: behind Google's own client stands a server that each test scripts."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from google.cloud.storage import Bucket
+
+from subscriber.adapters.gcs import GcsObjects
+from subscriber.errors import (
+    ConfigError,
+    NeighbourDown,
+    Permanent,
+    PreconditionFailed,
+    SubscriberError,
+    Transient,
+)
+from subscriber.model import ObjectInfo
+from tests.stores import Store
+
+Answer = tuple[int, str]
+
+
+@dataclass(frozen=True)
+class Script:
+    """An adapter whose server gives these answers, the last one again and again; status 0 hangs up without a word."""
+
+    answers: list[Answer]
+    asked: list[str]
+    objects: GcsObjects
+
+    def say(self, *answers: Answer) -> Store:
+        self.answers[:] = answers
+        return Store(self.objects, "bucket")
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    answers: list[Answer] = []
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            asked.append(f"{self.command} {self.path.partition('?')[0]}")
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, body = answers.pop(0) if len(answers) > 1 else answers[0]
+            if status:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+        do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the names that the base class looks for
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        yield Script(answers, asked, GcsObjects(connections=1, emulator=True, endpoint=endpoint, retry_seconds=1))
+        server.shutdown()
+        serving.join()
+
+
+def error(code: int, message: str, reason: str = "forbidden") -> Answer:
+    return code, f'{{"error": {{"code": {code}, "message": "{message}", "errors": [{{"reason": "{reason}"}}]}}}}'
+
+
+CREATE_DENIED = error(403, "a does not have storage.objects.create access to the Google Cloud Storage object")
+GRANTED = (200, '{"permissions": ["storage.objects.create", "storage.objects.get"]}')
+NOTHING_GRANTED = (200, "{}")
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected", "reason"),
+    [
+        ([error(503, "try later")], NeighbourDown, "unavailable"),
+        ([error(429, "slow down")], NeighbourDown, "unavailable"),
+        ([(0, "")], NeighbourDown, "unavailable"),
+        ([error(401, "who are you")], NeighbourDown, "forbidden"),
+        ([CREATE_DENIED, NOTHING_GRANTED], NeighbourDown, "forbidden"),
+        ([CREATE_DENIED, GRANTED], Transient, "forbidden_object"),
+        ([error(403, "billing is off", "accountDisabled"), GRANTED], NeighbourDown, "forbidden"),
+        ([error(403, "wait until 2027", "retentionPolicyNotMet")], Permanent, "output_locked"),
+        ([error(403, "Object 'a' is under active Event-Based hold")], Permanent, "output_locked"),
+        ([error(400, "Bucket is a requester pays bucket but no user project provided.")], NeighbourDown, "forbidden"),
+        ([error(404, "The specified bucket does not exist.")], NeighbourDown, "forbidden"),
+        ([error(412, "conditionNotMet")], PreconditionFailed, None),
+        ([error(400, "invalid")], Transient, "storage_error"),
+        ([(200, "a login page of some proxy")], NeighbourDown, "unavailable"),
+    ],
+)
+def test_every_refusal_of_a_write_is_named_by_its_remedy(
+    script: Script, answers: list[Answer], expected: type[SubscriberError], reason: str | None
+) -> None:
+    store = script.say(*answers)
+    with pytest.raises(expected) as raised:
+        store.write("a")
+    assert getattr(raised.value, "reason", None) == reason
+
+
+def test_a_read_of_one_forbidden_object_costs_only_its_own_attempt(script: Script) -> None:
+    store = script.say(error(403, "a does not have storage.objects.get access"), GRANTED)
+    with pytest.raises(Transient):
+        store.objects.read(ObjectInfo("bucket", "a", 1, 1))
+
+
+def test_a_write_whose_answer_was_lost_is_tried_again_by_the_client_and_fails_its_condition(script: Script) -> None:
+    """So PreconditionFailed must never be taken for somebody else's write without a look."""
+    store = script.say((0, ""), error(412, "conditionNotMet"))
+    with pytest.raises(PreconditionFailed):
+        store.write("a")
+    assert len(script.asked) == 2
+
+
+def test_the_client_asks_nothing_that_we_did_not_ask(script: Script) -> None:
+    """It would look up the bucket in threads of its own, also after each 404: more calls, and a right that we lack."""
+    store = script.say(error(412, "conditionNotMet"))
+    for _ in range(9):
+        with pytest.raises(PreconditionFailed):
+            store.write("a")
+    assert script.asked == ["POST /upload/storage/v1/b/bucket/o"] * 9
+
+
+def test_missing_rights_are_named_with_the_command_that_grants_them(script: Script) -> None:
+    script.say(GRANTED)
+    with pytest.raises(ConfigError) as refused:
+        script.objects.check_output("bucket")
+    assert "storage.objects.delete, storage.objects.list" in str(refused.value)
+    assert "gs://bucket --member" in refused.value.remedy
+
+
+def test_a_server_that_is_away_is_an_outage_for_the_check_too(script: Script) -> None:
+    script.say((0, ""))
+    with pytest.raises(NeighbourDown):
+        script.objects.check_output("bucket")
+
+
+def test_missing_credentials_are_a_matter_of_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with pytest.raises(ConfigError, match="gcloud auth application-default login"):
+        GcsObjects(connections=1)
+
+
+def test_a_name_that_cloud_storage_cannot_take_is_refused_unasked(script: Script) -> None:
+    with pytest.raises(Permanent) as refused:
+        Store(script.objects, "bucket").write("é" * 513)
+    assert (refused.value.reason, script.asked) == ("output_name_too_long", [])
+
+
+def test_a_download_that_trickles_is_an_outage(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subscriber.adapters.gcs._RETRY_SECONDS", -1)
+    store = script.say((200, "x"))
+    with pytest.raises(NeighbourDown, match="slower"):
+        store.objects.read(ObjectInfo("bucket", "a", 1, 1))
+
+
+def test_a_compressed_object_is_read_as_it_is_stored(bucket: Bucket) -> None:
+    stored = gzip.compress(b"RIFF" * 99)
+    blob = bucket.blob("a.wav")
+    blob.content_encoding = "gzip"
+    blob.upload_from_string(stored)
+    store = Store(GcsObjects(connections=1, emulator=True), bucket.name)
+    assert store.objects.read(store.live("a.wav")) == stored
+
+
+def test_threads_keep_their_connections(bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
+    """With the client's own pool of ten, urllib3 would warn that it throws connections away."""
+    store = Store(GcsObjects(connections=16, emulator=True), bucket.name)
+    together = threading.Barrier(16)
+
+    def use(number: int) -> None:
+        together.wait(timeout=30)
+        store.write(str(number), b"x" * 1_000_000)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(use, range(16)))
+    assert "pool is full" not in caplog.text
