@@ -26,6 +26,9 @@ MEDIA_ENDINGS = (
 FINALIZED = {"OBJECT_FINALIZE", "google.cloud.storage.object.v1.finalized"}
 STRUCTURED = "application/cloudevents+json"
 
+HIGHEST_GENERATION = 2**63 - 1
+"""What Cloud Storage and both ledgers can hold. A forged one beyond it would fail at every ledger call, for ever."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -58,7 +61,8 @@ class Selection:
             return True
         if content_type is None:
             return None
-        return _wanted(content_type.startswith(("audio/", "video/")), f"{name!r} is {content_type or 'of no type'}")
+        said = content_type.lower().startswith(("audio/", "video/"))
+        return _wanted(said, f"{name!r} is {content_type or 'of no type'}")
 
 
 def parse(message: Message) -> Notice:
@@ -90,16 +94,21 @@ def _from_event(kind: object, subject: object, data: Mapping[str, Any]) -> Notic
 
 def _notice(bucket: object, name: object, generation: object, content_type: object) -> Notice:
     if not (isinstance(bucket, str) and bucket and isinstance(name, str) and name and _encodes(bucket + name)):
-        raise NotForUs("not_a_notification", f"no usable bucket and name: {str(bucket)[:80]!r}, {str(name)[:80]!r}")
-    digits = str(generation)
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
-        raise NotForUs("not_a_notification", f"no usable generation: {digits[:80]!r}")
-    return Notice(bucket, name, int(digits), content_type.lower() if isinstance(content_type, str) else None)
+        raise NotForUs("not_a_notification", f"no usable bucket and name: {_shown(bucket)}, {_shown(name)}")
+    digits = str(generation) if isinstance(generation, str | int) else ""
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20 and int(digits) <= HIGHEST_GENERATION):
+        raise NotForUs("not_a_notification", f"no usable generation: {_shown(generation)}")
+    return Notice(bucket, name, int(digits), content_type if isinstance(content_type, str) else None)
 
 
 def _require_finalized(kind: object) -> None:
-    if kind not in FINALIZED:
-        raise NotForUs("event_type", f"the event is {str(kind)[:80]!r}")
+    if not (isinstance(kind, str) and kind in FINALIZED):
+        raise NotForUs("event_type", f"the event is {_shown(kind)}")
+
+
+def _shown(value: object) -> str:
+    """A word of the message, for people. Of what is no text only the type: it may be a list of 10 MB."""
+    return repr(value[:80]) if isinstance(value, str) else type(value).__name__
 
 
 def _json(data: bytes) -> dict[str, Any]:
