@@ -66,10 +66,14 @@ class Registry:
             entry = self._entries.pop(job, None)
             return list(entry.deliveries.values()) if entry else []
 
-    def parked_jobs(self) -> list[Job]:
-        """The jobs that wait for another owner."""
+    def finish_parked(self) -> list[list[Delivery]]:
+        """Forget the jobs that wait for another owner; the deliveries to settle, job by job.
+
+        In one step: a job that woke between a look and a `finish` would be settled while a thread works on it.
+        """
         with self._lock:
-            return [job for job, entry in self._entries.items() if entry.wake_at is not None]
+            parked = [job for job, entry in self._entries.items() if entry.wake_at is not None]
+            return [list(self._entries.pop(job).deliveries.values()) for job in parked]
 
     def waiting(self) -> int:
         """How many deliveries wait: parked ones, and those that joined a job in work."""

@@ -179,8 +179,8 @@ class Worker:
 
     def _let_parked_go(self) -> None:
         """Another pod has their job, and yet another may settle them."""
-        for job in self._registry.parked_jobs():
-            self._settler.settle(self._registry.finish(job), Ending(Outcome.INTERRUPTED, "draining"))
+        for deliveries in self._registry.finish_parked():
+            self._settler.settle(deliveries, Ending(Outcome.INTERRUPTED, "draining"))
 
     def _wait_for_jobs(self) -> None:
         """Work goes on, leases are renewed; requests that could not return in time are not issued any more."""
