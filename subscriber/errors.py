@@ -6,7 +6,7 @@ and what it does not know is `Transient`: unknown means try again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 __all__ = [
     "FAILURES",
@@ -110,12 +110,14 @@ class Transient(SubscriberError):
 class NeighbourDown(SubscriberError):
     """Nothing will work until the neighbour is back: pause, spend nothing, cost nobody an attempt.
 
-    `neighbour` is one of NEIGHBOURS; `reason` one of PAUSES.
+    `neighbour` is one of NEIGHBOURS, or `configuration`; `reason` one of PAUSES. `probe` raises this error while it
+    lasts; without one, the neighbour's own probe tells.
     """
 
-    def __init__(self, neighbour: str, reason: str, message: str) -> None:
+    def __init__(self, neighbour: str, reason: str, message: str, *, probe: Callable[[], None] | None = None) -> None:
         super().__init__(message)
         self.neighbour = neighbour
+        self.probe = probe
         self.reason = _declared(reason, PAUSES)
 
 

@@ -68,7 +68,7 @@ class Outages:
             if error.neighbour in self._down:
                 return
             try:
-                self._ask(error.neighbour)
+                self._ask(error)
             except NeighbourDown as confirmed:
                 self.pause(confirmed)
 
@@ -83,20 +83,22 @@ class Outages:
 
     def probe(self) -> None:
         """Ask every neighbour that is down whether it is back, and resume if so."""
-        for neighbour in list(self.paused):
+        with self._changed:
+            down = [error for error, _ in self._down.values()]
+        for error in down:
             with self._probing:
                 try:
-                    self._ask(neighbour)
+                    self._ask(error)
                 except NeighbourDown:
                     continue
-                self._resume(neighbour)
+                self._resume(error.neighbour)
 
-    def _ask(self, neighbour: str) -> None:
-        """Raise NeighbourDown unless it answers; what is misconfigured while we run is a pause, too."""
+    def _ask(self, error: NeighbourDown) -> None:
+        """Raise NeighbourDown while the error lasts; what is misconfigured while we run is a pause, too."""
         try:
-            self._probes[neighbour]()
-        except ConfigError as error:
-            raise NeighbourDown(neighbour, "forbidden", str(error)) from error
+            (error.probe or self._probes[error.neighbour])()
+        except ConfigError as mistake:
+            raise NeighbourDown(error.neighbour, "forbidden", str(mistake), probe=error.probe) from mistake
 
     def _resume(self, neighbour: str) -> None:
         with self._changed:

@@ -31,8 +31,8 @@ __all__ = ["Worker"]
 TURN_SECONDS = 1.0
 """How long the pull loop waits for a place before it looks whether a parked job's time has come."""
 
-PROBE_EVERY_SECONDS = 10.0
-"""Between two probes of a neighbour that is down; with a probe's own 15 s still below 30."""
+PROBE_EVERY_SECONDS = 5.0
+"""Between two probes of a neighbour that is down; with a probe's own 15 s never more than 20."""
 
 LIVE_SECONDS = 120.0
 """A pull loop that took no turn for so long is dead: an empty pull and a probe take a tenth of it."""

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import requests.adapters
@@ -210,11 +211,20 @@ class GcsObjects:
         if _LOCKED.search(str(error)):
             return Permanent("output_locked", _told(error))
         # Billing, VPC and organisation rules are refused without naming a right, and concern more than one object.
-        if right and right in str(error):
-            with self._edge(bucket):
-                if right in self._granted(bucket, (right,)):
-                    return Transient("forbidden_object", _told(error))
-        return NeighbourDown("gcs", "forbidden", _told(error))
+        if not (right and right in str(error)):
+            return NeighbourDown("gcs", "forbidden", _told(error))
+        try:
+            self._require(bucket, right)
+        except SubscriberError as down:
+            return down
+        return Transient("forbidden_object", _told(error))
+
+    def _require(self, bucket: str, right: str) -> None:
+        """Raise NeighbourDown while we lack the right on the whole bucket: the pause's own probe, and no other's."""
+        with self._edge(bucket):
+            if right not in self._granted(bucket, (right,)):
+                again = partial(self._require, bucket, right)
+                raise NeighbourDown("gcs", "forbidden", f"we lack {right} on gs://{bucket}", probe=again)
 
 
 class _BucketMissing(NeighbourDown):
