@@ -137,7 +137,7 @@ class Settings(BaseModel):
     ack_lease_seconds: int = Field(60, ge=10, le=600)
     """Length of Pub/Sub's lease for a delivery; Pub/Sub takes 10 to 600.
     Why: renewed at a third, two renewals may fail; a killed pod's messages come back within a minute."""
-    claim_seconds: float = Field(90, ge=30, le=3600)
+    claim_seconds: float = Field(90, ge=3, le=3600)
     """Length of the claim on a job; below 30 a slow renewal or two would lose it.
     Why: renewed at a third, two renewals may fail; a killed pod's jobs are free again after it."""
     stall_seconds: float = Field(900, ge=60, le=86_400)

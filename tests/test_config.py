@@ -73,7 +73,7 @@ def test_all_mistakes_are_reported_at_once_one_a_line_by_their_variables() -> No
         ({"SUBSCRIBER_OUTPUT": "gs://b/{nome}"}, "unknown placeholder {nome}"),
         ({"SUBSCRIBER_FORMATS": "srt"}, "should be 'json' or 'txt', not 'srt'"),
         ({"SUBSCRIBER_RETRY_MAX_SECONDS": "5"}, "5 is below SUBSCRIBER_RETRY_MIN_SECONDS"),
-        ({"SUBSCRIBER_CLAIM_SECONDS": "10"}, "greater than or equal to 30, not '10'"),
+        ({"SUBSCRIBER_CLAIM_SECONDS": "2"}, "greater than or equal to 3, not '2'"),
         ({"SUBSCRIBER_MAX_JOBS": "0"}, "greater than or equal to 1, not '0'"),
         ({"SUBSCRIBER_LANGUAGE": "english"}, "SUBSCRIBER_LANGUAGE"),
         ({"SUBSCRIBER_LOG_LEVEL": "loud"}, "should be 'debug', 'info', 'warning' or 'error', not 'loud'"),
