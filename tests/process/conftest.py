@@ -1,0 +1,66 @@
+"""A provider that does as it is told, and a world with a daemon for tests whose objects do not meet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+from google.cloud import firestore, pubsub_v1, storage  # type: ignore[attr-defined]
+
+from subscriber import emulators as servers
+from subscriber.emulators import Emulators
+from subscriber.errors import Permanent
+from subscriber.whisper_server import Control, Server, StubEngine
+from tests.process.scenes import Scene
+from tests.world import Queue, World, fresh
+
+
+class Picky(StubEngine):
+    """Refuses what is no WAV, as OpenAI refuses what it cannot decode."""
+
+    def transcribe(self, data: bytes, filename: str, **more: Any) -> dict[str, Any]:
+        if not data.startswith(b"RIFF"):
+            raise Permanent("audio_rejected", "the bytes are no audio")
+        return super().transcribe(data, filename, **more)
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[Server]:
+    """One Whisper for all: what it was asked and what it shall do is forgotten between tests."""
+    with Server(Picky(), control=True) as server:
+        yield server
+
+
+@pytest.fixture
+def scene(world: World, provider: Server) -> Iterator[Scene]:
+    """A world and a provider for daemons of the test's own."""
+    control = Control(provider.url)
+    control.reset()
+    with Scene(world, provider.url, control) as made:
+        yield made
+    control.reset()
+
+
+@pytest.fixture(scope="module")
+def common_world(emulators: Emulators) -> Iterator[World]:
+    """A world for all tests of a file."""
+    topic, subscription, inbox, outbox = (fresh(kind) for kind in ("topic", "subscription", "inbox", "outbox"))
+    emulators.make_topic(topic, subscription)
+    prefix = f"projects/{emulators.project}"
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in emulators.environ().items():
+            patch.setenv(name, value)
+        patch.delenv("STORAGE_EMULATOR_HOST")
+        own = stack.enter_context(servers.emulators(os.environ, project=emulators.project, notify=(topic, inbox)))
+        patch.setenv("STORAGE_EMULATOR_HOST", own.storage_url)
+        own.make_bucket(inbox, outbox)
+        publisher, subscriber = pubsub_v1.PublisherClient(), stack.enter_context(pubsub_v1.SubscriberClient())
+        stack.callback(publisher.stop)
+        queue = Queue(f"{prefix}/topics/{topic}", f"{prefix}/subscriptions/{subscription}", publisher, subscriber)
+        objects, database = stack.enter_context(closing(storage.Client())), firestore.Client()
+        stack.callback(database.close)
+        yield World(own, queue, objects, database, inbox, outbox, fresh("ledger"))

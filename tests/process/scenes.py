@@ -1,0 +1,97 @@
+"""What the tests of the real process do and look at: daemons that start together, recordings, records, outputs."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+import wave
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from subscriber.whisper_server import Control
+from tests.daemon import Daemon, daemon
+from tests.world import Queue, World
+
+__all__ = ["Output", "Scene", "sha256", "silent_for", "wav"]
+
+
+def wav(text: str = "one", seconds: float = 0.5) -> bytes:
+    """A recording of its own for every text."""
+    file = io.BytesIO()
+    samples = hashlib.sha256(text.encode()).digest()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(16_000)
+        out.writeframes(samples * int(seconds * 32_000 / len(samples)))
+    return file.getvalue()
+
+
+def sha256(data: bytes) -> str:
+    """What the provider knows a request by, and the stub says in its transcript (the first 12 digits)."""
+    return hashlib.sha256(data).hexdigest()
+
+
+class Output(NamedTuple):
+    """One object of the output bucket."""
+
+    generation: int
+    metadata: dict[str, str]
+    data: bytes
+
+
+@dataclass
+class Scene:
+    """A world, a provider, and the daemons that the test starts; all end with the `with` block."""
+
+    world: World
+    whisper_url: str
+    control: Control
+    _daemons: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._daemons.__exit__(kind, error, at)
+
+    def start(self, **settings: object) -> Daemon:
+        """A daemon that may not be ready yet."""
+        return self._daemons.enter_context(daemon(self.world, self.whisper_url, **settings))
+
+    def record(self, name: str, generation: int | None = None) -> dict[str, Any]:
+        """The ledger's record of the object's only, or this, generation."""
+        found = [
+            record
+            for record in self.world.records().values()
+            if record["name"] == name and generation in {None, record["generation"]}
+        ]
+        assert len(found) == 1, f"{len(found)} records of {name!r}"
+        return found[0]
+
+    def outputs(self, name: str) -> dict[str, Output]:
+        """What stands in the output bucket for this object, by the ending that the name has more."""
+        blobs = list(self.world.storage.list_blobs(self.world.output_bucket, prefix=f"{name}."))
+        return {
+            blob.name.removeprefix(f"{name}."): Output(
+                int(blob.generation), blob.metadata or {}, blob.download_as_bytes()
+            )
+            for blob in blobs
+        }
+
+    def requests(self, data: bytes | None = None) -> int:
+        """How many requests the provider got, in all or for these bytes."""
+        status = self.control.status()
+        return int(status["bodies"].get(sha256(data), 0) if data else status["received"])
+
+
+def silent_for(queue: Queue, seconds: float) -> bool:
+    """Whether the subscription brings us nothing for so long."""
+    ends_at = time.monotonic() + seconds
+    while (left := ends_at - time.monotonic()) > 0:
+        if queue.pull(seconds=max(1.0, left)):
+            return False
+    return True

@@ -1,0 +1,73 @@
+"""SIGKILL and SIGSTOP while a request is on the wire: another process finishes, and a zombie changes nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from tests.daemon import until
+from tests.process.scenes import Scene, wav
+
+SHORT = {"claim_seconds": 3, "ack_lease_seconds": 10}
+"""What a test can wait out; the least that Pub/Sub leases is 10 s."""
+
+
+def test_what_a_killed_process_had_in_work_is_finished_by_another(scene: Scene) -> None:
+    first = scene.start(**SHORT)
+    first.ready()
+    scene.control.hold()
+    scene.world.upload("one.wav", wav())
+    scene.control.wait_for_requests(1)
+    first.kill()
+    scene.control.release()
+    second = scene.start(**SHORT)
+    assert second.says("attempt", outcome="transcribed")["epoch"] == 2
+    second.counts(1, "settlements_total", kind="ack", result="ok")
+    assert second.metrics("claims_total", result="taken_over") == 1
+    record = scene.record("one.wav")
+    assert (record["state"], record["attempts"], record["takeovers"]) == ("done", 0, 1)
+    assert scene.outputs("one.wav").keys() == {"json", "txt"}
+    assert scene.requests() == 2, "the one on the wire at the kill, and one more"
+
+
+def test_a_process_that_was_stopped_past_its_claim_and_lease_changes_nothing_when_it_goes_on(scene: Scene) -> None:
+    zombie = scene.start(**SHORT)
+    zombie.ready()
+    scene.control.hold()
+    scene.world.upload("one.wav", wav())
+    scene.control.wait_for_requests(1)
+    zombie.stop()
+    second = scene.start(**SHORT)
+    scene.control.wait_for_requests(2)
+    scene.control.release()
+    assert second.says("attempt", outcome="transcribed")["epoch"] == 2
+    second.counts(1, "settlements_total", kind="ack", result="ok")
+    record, outputs = scene.record("one.wav"), scene.outputs("one.wav")
+
+    zombie.cont()  # its own answer has been waiting for it
+
+    zombie.says("attempt", outcome="lost")
+    zombie.counts(1, "deliveries_total", outcome="lost")
+    assert zombie.metrics("settlements_total") == 0
+    assert scene.record("one.wav") == record
+    assert scene.outputs("one.wav") == outputs
+    assert {output.metadata["epoch"] for output in outputs.values()} == {"2"}
+    assert scene.requests() == 2
+    second.kill()
+    scene.world.upload("two.wav", wav("two"))
+    zombie.says("attempt", outcome="transcribed")  # and it has taken no harm
+
+
+def test_a_process_that_was_stopped_past_a_claim_that_nobody_took_goes_on_with_it(scene: Scene) -> None:
+    stopped = scene.start(**SHORT)
+    stopped.ready()
+    scene.control.hold()
+    scene.world.upload("one.wav", wav())
+    scene.control.wait_for_requests(1)
+    stopped.stop()
+    renewed_at: datetime = scene.record("one.wav")["renewed_at"]
+    until(lambda: datetime.now(UTC) > renewed_at + timedelta(seconds=4), "the claim ends")
+    scene.control.release()
+    stopped.cont()
+    assert stopped.says("attempt", outcome="transcribed")["epoch"] == 1
+    assert scene.record("one.wav")["state"] == "done"
+    assert scene.requests() == 1
