@@ -24,9 +24,8 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import ErrorDetails
 
-from subscriber.errors import SubscriberError
+from subscriber.mistakes import ConfigErrors, mistakes
 from subscriber.outputs import OutputLocation
 
 __all__ = ["ConfigErrors", "Settings", "environ", "setting_names", "unknown_names", "variable"]
@@ -34,14 +33,6 @@ __all__ = ["ConfigErrors", "Settings", "environ", "setting_names", "unknown_name
 _PREFIX = "SUBSCRIBER_"
 _WHOLE = re.compile(r"google_cloud_project|openai_\w+|port|\w+_emulator_host")
 _NEEDS_KEY = "api.openai.com"
-
-
-class ConfigErrors(SubscriberError):
-    """Every mistake of the environment at once: `lines` holds one sentence each, opening with the variable's name."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
 
 
 def _split(value: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -193,8 +184,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            # A default that is computed from other settings is missing only because one of those is wrong.
-            lines = [_line(one) for one in error.errors() if one["type"] != "default_factory_not_called"]
+            lines = mistakes(error, variable)
         raise ConfigErrors(lines)  # not from the original: that one knows the values, also the secret ones
 
     @field_validator("subscription")
@@ -287,14 +277,3 @@ def _read_key(path: Path) -> SecretStr:
     if not key:
         raise ValueError(f"OPENAI_API_KEY_FILE {path} is empty")
     return SecretStr(key)
-
-
-def _line(error: ErrorDetails) -> str:
-    """One mistake as a line. Our own sentences are complete; pydantic's get the value, which is never the key's."""
-    name = str(error["loc"][0])
-    name = variable(name) if name in Settings.model_fields else name  # a default's mistake comes under its field
-    if error["type"] == "missing":
-        return f"{name}: is required"
-    if error["type"] == "value_error":
-        return f"{name}: {error['ctx']['error']}"
-    return f"{name}: {error['msg'].removeprefix('Input ')}, not {error['input']!r}"

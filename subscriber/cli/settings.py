@@ -1,32 +1,36 @@
-"""`config`: the settings as a table for a terminal, or as the README's."""
+"""`config`: the settings for a terminal, or as the README's table."""
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.table import Table
+import textwrap
 
 from subscriber import config
 from subscriber.config import ConfigErrors, Settings
-from subscriber.settings_table import describe, markdown
+from subscriber.settings_table import Row, describe, markdown
 
 __all__ = ["show_settings"]
 
 
 def show_settings(*, as_markdown: bool) -> int:
-    """Print every setting; what is wrong with the environment is said below the table, with exit code 2."""
+    """Print every setting. Raises ConfigErrors after it, if the environment has mistakes."""
     if as_markdown:
         print(markdown(), end="")
         return 0
-    mistakes: ConfigErrors | None = None
-    settings: Settings | None = None
+    mistakes, settings = None, None
     try:
         settings = Settings.from_environ(config.environ())
     except ConfigErrors as error:
         mistakes = error
-    table = Table("name", "value", "default", "meaning and why", show_lines=True)
     for row in describe(settings):
-        table.add_row(row.name, row.value, row.default, f"{row.meaning}\n[dim]{row.why}[/dim]")
-    Console().print(table)
+        print(_entry(row))
     if mistakes:
         raise mistakes
     return 0
+
+
+def _entry(row: Row) -> str:
+    value = f" = {row.value}" if row.value else ""
+    lines = [f"{row.name}{value}", f"    {row.type}; default: {row.default}"]
+    for text in (row.meaning, f"Why: {row.why}"):
+        lines += textwrap.wrap(text, 76, initial_indent="    ", subsequent_indent="    ", break_long_words=False)
+    return "\n".join(lines) + "\n"
