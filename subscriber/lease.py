@@ -93,12 +93,15 @@ class LeaseKeeper(Keeper):
     def hold(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Extend these at once and keep them leased; those of messages that were not held before.
 
-        A message that arrives again while we hold it only brings its newer ack id.
+        A message that arrives again while we hold it only brings its newer ack id. Its worker may defer it meanwhile:
+        what is extended here is on the wire as a renewal is.
         """
-        with self._lock:
-            new = list({delivery.key: delivery for delivery in deliveries if delivery.key not in self._held}.values())
-            self._held |= {delivery.key: delivery for delivery in deliveries}
-        self._extend(deliveries)
+        with self._on_the_wire:
+            with self._lock:
+                arrived = {delivery.key: delivery for delivery in deliveries}
+                new = [delivery for key, delivery in arrived.items() if key not in self._held]
+                self._held |= arrived
+            self._extend(deliveries)
         return new
 
     def held(self) -> list[Delivery]:
