@@ -182,6 +182,7 @@ class Pipeline:
 
     def _transcribe(self, held: HeldClaim, recording: ObjectInfo) -> Transcript:
         self._speech.require_sendable(recording)
+        self._options.location.name_for(held.claim.job, "json")  # the longest of the set: too long before it is paid
         with self._stage("fetch"):
             data = self._objects.read(recording)
         with self._stage("transcribe"):
