@@ -14,6 +14,7 @@ from subscriber import emulators as servers
 from subscriber.emulators import Emulators
 from subscriber.errors import Permanent
 from subscriber.whisper_server import Control, Server, StubEngine
+from tests.daemon import Daemon
 from tests.process.scenes import Scene
 from tests.world import Queue, World, fresh
 
@@ -64,3 +65,22 @@ def common_world(emulators: Emulators) -> Iterator[World]:
         objects, database = stack.enter_context(closing(storage.Client())), firestore.Client()
         stack.callback(database.close)
         yield World(own, queue, objects, database, inbox, outbox, fresh("ledger"))
+
+
+@pytest.fixture(scope="module")
+def common_scene(common_world: World, provider: Server) -> Iterator[Scene]:
+    """One scene for all tests of a file; they use names of their own and leave no fault behind."""
+    control = Control(provider.url)
+    control.reset()
+    with Scene(common_world, provider.url, control) as made:
+        yield made
+    control.reset()
+
+
+@pytest.fixture(scope="module")
+def common_daemon(common_scene: Scene) -> Daemon:
+    """One daemon for all tests of a file; it gives a recording up after its second failure."""
+    output = f"{common_scene.world.output}/texts"
+    started = common_scene.start(output=output, max_attempts=2, retry_min_seconds=0.1, retry_max_seconds=1)
+    started.ready()
+    return started

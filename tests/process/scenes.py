@@ -85,7 +85,7 @@ class Scene:
     def requests(self, data: bytes | None = None) -> int:
         """How many requests the provider got, in all or for these bytes."""
         status = self.control.status()
-        return int(status["bodies"].get(sha256(data), 0) if data else status["received"])
+        return int(status["bodies"].get(sha256(data), 0) if data is not None else status["received"])
 
 
 def silent_for(queue: Queue, seconds: float) -> bool:
