@@ -79,7 +79,10 @@ def folder_adapters(
         raise ConfigError("INBOX", f"{inbox} is not a folder")
     if outbox.resolve().is_relative_to(inbox.resolve()):
         raise ConfigError("OUTBOX", f"{outbox} lies in the inbox: its files would be taken for new ones")
-    (outbox / ".subscriber").mkdir(parents=True, exist_ok=True)
+    try:
+        (outbox / ".subscriber").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("OUTBOX", f"{outbox} cannot be made: {error.strerror}", "name another folder") from error
     objects = FolderObjects({INBOX: inbox, OUTBOX: outbox})
     with (
         closing(SqliteLedger(outbox / ".subscriber" / "ledger.sqlite")) as ledger,
