@@ -157,6 +157,7 @@ class Stage:
             {f"SUBSCRIBER_{name.upper()}": value for name, value in settings.items()}, "http://provider/v1"
         )
         self.job = self.upload(b"sound")
+        self.published_at = datetime.now(UTC)
         self._lives = 0
 
     def upload(self, data: bytes) -> Job:
@@ -234,7 +235,7 @@ class Stage:
             "objectId": self.job.name,
             "objectGeneration": str(self.job.generation),
         }
-        return Delivery(Message("17", attributes, b"", datetime.now(UTC)), "subscription", ack_id)
+        return Delivery(Message("17", attributes, b"", self.published_at), "subscription", ack_id)
 
 
 def _well() -> None: ...

@@ -10,6 +10,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,11 @@ def overwritten(stage: Stage) -> None:
     stage.job = job
 
 
+def forgotten(stage: Stage) -> None:
+    """The message has waited for longer than anybody wants its transcript."""
+    stage.published_at -= timedelta(days=30)
+
+
 def nothing(_: Stage) -> None: ...
 
 
@@ -104,6 +110,7 @@ STORIES = {
     "a dead end": Story(State.DEAD, say=rejects, reason="audio_rejected"),
     "the last attempt": Story(State.DEAD, say=fails, reason="exhausted", settings={"max_attempts": "1"}),
     "the second silence": Story(State.DEAD, say=falls_silent, past=failed_before, reason="unanswered"),
+    "a message that is too old": Story(State.DEAD, past=forgotten, reason="expired", requests=0),
     "a deleted recording": Story(State.GONE, past=deleted, reason="gone", requests=0),
     "an overwritten recording": Story(State.SUPERSEDED, past=overwritten, reason="superseded", requests=0),
 }

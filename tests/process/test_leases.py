@@ -14,7 +14,7 @@ from tests.world import Queue, fresh
 def test_an_object_that_is_notified_three_times_is_transcribed_once_by_two_processes(scene: Scene) -> None:
     """With one place each, the process that has the job takes nothing else: the other one gets the rest."""
     scene.control.hold()
-    daemons = [scene.start(max_jobs=1, claim_seconds=6) for _ in range(2)]
+    daemons = [scene.start(max_jobs=1, claim_seconds=3) for _ in range(2)]
     for each in daemons:
         each.ready()
     generation = scene.world.upload("one.wav", wav())
@@ -34,6 +34,27 @@ def test_an_object_that_is_notified_three_times_is_transcribed_once_by_two_proce
     assert total("jobs_parked") == 0
     assert scene.requests() == 1
     assert scene.record("one.wav")["epoch"] == 1
+
+
+def test_a_duplicate_that_finds_no_place_to_wait_comes_again_later(scene: Scene) -> None:
+    scene.control.hold()
+    daemons = [scene.start(max_jobs=1, max_parked=0, claim_seconds=3) for _ in range(2)]
+    for each in daemons:
+        each.ready()
+    generation = scene.world.upload("one.wav", wav())
+    scene.control.wait_for_requests(1)
+    scene.world.publish_again(scene.world.notification("one.wav", generation))
+
+    def total(name: str, **labels: str) -> float:
+        return sum(each.metrics(name, **labels) for each in daemons)
+
+    until(lambda: total("settlements_total", kind="defer", result="ok") >= 1, "the duplicate is put off")
+    assert total("deliveries_total", outcome="busy") >= 1
+    assert total("settlements_total", kind="ack") == 0, "an ack of a duplicate could ack the message that is in work"
+    scene.control.release()
+    until(lambda: total("settlements_total", kind="ack", result="ok") == 2, "both are acked")
+    assert total("deliveries_total", outcome="duplicate") == 1
+    assert scene.requests() == 1
 
 
 @pytest.fixture
