@@ -41,15 +41,16 @@ Until = Callable[[str, Callable[[], bool]], None]
 
 
 def run_demo(*, keep: bool) -> int:
-    """0 when all of the account is true, 130 after Ctrl-C or SIGTERM, else 1; by then nothing of it runs any more.
+    """0 when all of the account is true, 130 after a signal, else 1; by then nothing of it runs any more.
 
     With `keep` the outputs are left in the folder `demo-output` of the current directory.
     """
     console = Console(highlight=False)
     began = time.monotonic()
     try:
-        with _stoppable(), _stage(console) as stage:
-            facts = _play(stage, KEPT if keep else None)
+        _stop_on_signals()
+        with _stage(console, KEPT if keep else None) as stage:
+            facts = _play(stage)
     except KeyboardInterrupt:
         console.print("\nInterrupted. Everything is stopped.")
         return 130
@@ -58,15 +59,14 @@ def run_demo(*, keep: bool) -> int:
         return 1
     console.print(account(facts))
     wrong = [fact.text for fact in facts if not fact.true]
-    took = f"everything is stopped, after {time.monotonic() - began:.0f} seconds."
-    console.print(f"NOT true: {'; '.join(wrong)}. Otherwise {took}" if wrong else f"All of it is true; {took}")
+    console.print(f"NOT true: {'; '.join(wrong)}." if wrong else "All of it is true.")
+    console.print(f"Everything is stopped, after {time.monotonic() - began:.0f} seconds.")
     return 1 if wrong else 0
 
 
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Make KeyboardInterrupt of the first signal, and let no other one disturb the tidying up after it."""
-    signs = (signal.SIGTERM, signal.SIGINT)
+def _stop_on_signals() -> None:
+    """Make KeyboardInterrupt of the first one, and let no other one disturb the tidying up after it."""
+    signs = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
     def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
         for sign in signs:
@@ -75,21 +75,18 @@ def _stoppable() -> Iterator[None]:
 
     for sign in signs:
         signal.signal(sign, stop)
-    yield
 
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """What every play needs: a terminal, a folder, a Whisper that counts, and an environment that leads to it."""
+    """What both plays need: a terminal, a folder, a Whisper that counts, and an environment that leads to it."""
 
     console: Console
     folder: Path
     environ: dict[str, str]
     whisper: Program
-
-    @property
-    def control(self) -> Control:
-        return Control(self.environ["OPENAI_BASE_URL"])
+    control: Control
+    kept: Path | None
 
     def requests(self) -> int:
         """How many requests the Whisper has received."""
@@ -97,19 +94,19 @@ class _Stage:
 
 
 @contextmanager
-def _stage(console: Console) -> Iterator[_Stage]:
+def _stage(console: Console, kept: Path | None) -> Iterator[_Stage]:
     # A setting, a key or a storage server of yours has no place here: the demo must be the same everywhere.
     yours = ("SUBSCRIBER_", "OPENAI_", "STORAGE_EMULATOR_HOST")
     environ = {name: value for name, value in config.environ().items() if not name.startswith(yours)}
-    port = str(free_port())
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/v1"
     with tempfile.TemporaryDirectory(prefix="subscriber-demo-") as folder:
-        command = ["whisper-server", "--port", port, "--control"]
+        command = ["whisper-server", "--port", str(port), "--control"]
         with Program(command, environ, Path(folder, "whisper.log")) as whisper:
-            environ["OPENAI_BASE_URL"] = f"http://127.0.0.1:{port}/v1"
-            yield _Stage(console, Path(folder), environ, whisper)
+            yield _Stage(console, Path(folder), {**environ, "OPENAI_BASE_URL": url}, whisper, Control(url), kept)
 
 
-def _play(stage: _Stage, kept: Path | None) -> list[Fact]:
+def _play(stage: _Stage) -> list[Fact]:
     say = stage.console.print
     say("Starting a local Whisper, a storage server, and Google's emulators of Pub/Sub and Firestore.")
     with ExitStack() as stack:
@@ -121,10 +118,10 @@ def _play(stage: _Stage, kept: Path | None) -> list[Fact]:
             say(f"Folders and SQLite stand in for the cloud: {' '.join(str(missing).split())}.", markup=False)
         models = f"{stage.environ['OPENAI_BASE_URL']}/models"
         wait_until(lambda: bool(ask(models)), "it has loaded its model", stage.whisper)
-        return _in_the_cloud(stage, cloud, kept) if cloud else _on_folders(stage, kept)
+        return _in_the_cloud(stage, cloud) if cloud else _on_folders(stage)
 
 
-def _in_the_cloud(stage: _Stage, cloud: Cloud, kept: Path | None) -> list[Fact]:
+def _in_the_cloud(stage: _Stage, cloud: Cloud) -> list[Fact]:
     """The daemon as in production, told of every file twice, and of one while it is at work on it."""
     environ = {**stage.environ, **cloud.environ()}
     settings = Settings.from_environ(environ)
@@ -136,12 +133,12 @@ def _in_the_cloud(stage: _Stage, cloud: Cloud, kept: Path | None) -> list[Fact]:
             _transcribe(files, cloud, stage.control, until)
             _notify_again(files, cloud, until)
         acked, deliveries, exit_code = cloud.acked(), cloud.deliveries(), daemon.stop()
-        _show(stage, files, kept)
+        _show(stage, files)
     stage.console.print(f"The daemon's metrics were at {cloud.daemon_url}/metrics.")
-    every, transcribed = len(files.files), deliveries.pop(Outcome.TRANSCRIBED)
+    every = len(files.files)
     facts = [
         *_facts(stage, files),
-        Fact("deliveries that led to a transcript", transcribed, every),
+        Fact("deliveries that led to a transcript", deliveries.pop(Outcome.TRANSCRIBED), every),
         Fact("duplicates: each file again, one file also while in work", deliveries.pop(Outcome.DUPLICATE), every + 1),
         Fact("deliveries that ended in any other way", sum(deliveries.values()), 0),
         Fact("messages acked", acked, 2 * every + 1),
@@ -168,7 +165,7 @@ def _notify_again(files: Files, cloud: Cloud, until: Until) -> None:
     until("every message is acked", lambda: cloud.acked() > 2 * len(files.files))
 
 
-def _on_folders(stage: _Stage, kept: Path | None) -> list[Fact]:
+def _on_folders(stage: _Stage) -> list[Fact]:
     """`subscriber local`, twice on the same folders."""
     inbox, outbox = stage.folder / "inbox", stage.folder / "outbox"
     inbox.mkdir()
@@ -185,7 +182,7 @@ def _on_folders(stage: _Stage, kept: Path | None) -> list[Fact]:
         with Program(command, stage.environ, stage.folder / "again.log") as again:
             facts.append(Fact("exit code of a second run on the same folders", again.exit_code(), 0))
         facts.append(Fact("requests to Whisper, the second run included", stage.requests(), len(files.files)))
-        _show(stage, files, kept)
+        _show(stage, files)
     return _explained(stage, facts, first)
 
 
@@ -224,8 +221,8 @@ def _watched(console: Console, files: Files, program: Program) -> Iterator[Until
         console.line()  # which Live leaves out there
 
 
-def _show(stage: _Stage, files: Files, kept: Path | None) -> None:
+def _show(stage: _Stage, files: Files) -> None:
     stage.console.print(comparison(files.files))
-    if kept:
-        files.keep(kept)
-        stage.console.print(f"The outputs are in {kept}/.")
+    if stage.kept:
+        files.keep(stage.kept)
+        stage.console.print(f"The outputs are in {stage.kept}/.")
