@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from subscriber.whisper_server import Control, Server, StubEngine
 from tests.daemon import until
 from tests.process.scenes import Scene, wav
 
@@ -55,6 +56,30 @@ def test_a_process_that_was_stopped_past_its_claim_and_lease_changes_nothing_whe
     second.kill()
     scene.world.upload("two.wav", wav("two"))
     zombie.says("attempt", outcome="transcribed")  # and it has taken no harm
+
+
+def test_a_process_that_was_stopped_past_its_claim_changes_nothing_while_another_works(scene: Scene) -> None:
+    with Server(StubEngine(), control=True) as other_provider:
+        others = Control(other_provider.url)
+        others.hold()
+        zombie = scene.start(**SHORT)
+        zombie.ready()
+        scene.control.hold()
+        scene.world.upload("one.wav", wav())
+        scene.control.wait_for_requests(1)
+        zombie.stop()
+        second = scene.start(**SHORT, openai_base_url=f"{other_provider.url}/v1")
+        others.wait_for_requests(1)
+        scene.control.release()
+        zombie.cont()
+        zombie.says("attempt", outcome="lost")
+        record = scene.record("one.wav")
+        assert (record["state"], record["epoch"]) == ("claimed", 2)
+        assert scene.outputs("one.wav") == {}
+        others.release()
+        assert second.says("attempt", outcome="transcribed")["epoch"] == 2
+        second.counts(1, "settlements_total", kind="ack", result="ok")
+        assert zombie.metrics("settlements_total", kind="ack") == 0
 
 
 def test_a_process_that_was_stopped_past_a_claim_that_nobody_took_goes_on_with_it(scene: Scene) -> None:
