@@ -68,14 +68,15 @@ class Settler:
         self._leases = leases
         self._metrics = metrics
         self._log = get_logger()
-        self.failures = 0
-        """Jobs met so far that ended, or had ended before, with a reason instead of a transcript."""
+        self.any_failed = False
+        """Whether a job that we met ended, or had ended before, with a reason instead of a transcript."""
 
     def settle(self, deliveries: Sequence[Delivery], ending: Ending) -> None:
         """Settle all deliveries of a job alike; the first one was in work, the others only waited."""
         if not deliveries:
             return
-        self.failures += ending.outcome in WITHOUT_TRANSCRIPT
+        if ending.outcome in WITHOUT_TRANSCRIPT:
+            self.any_failed = True
         for delivery in deliveries:
             first = delivery is deliveries[0]
             outcome = Outcome.DUPLICATE if ending.outcome is Outcome.TRANSCRIBED and not first else ending.outcome

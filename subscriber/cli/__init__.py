@@ -77,8 +77,10 @@ def run() -> int:
 
 @app.command()
 def local(
-    inbox: Annotated[Path, typer.Argument(help="Folder tree with recordings.")],
-    outbox: Annotated[Path, typer.Argument(help="Folder for the transcripts; a ledger is kept in it.")],
+    inbox: Annotated[Path, typer.Argument(metavar="INBOX", help="Folder tree with recordings.")],
+    outbox: Annotated[
+        Path, typer.Argument(metavar="OUTBOX", help="Folder for the transcripts; a ledger is kept in it.")
+    ],
     watch: Annotated[bool, typer.Option("--watch", help="Go on with files that come later.")] = False,
 ) -> int:
     """The same pipeline on a folder, with the local Whisper unless OPENAI_API_KEY or OPENAI_BASE_URL is set.

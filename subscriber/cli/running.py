@@ -38,7 +38,7 @@ def run_local(inbox: Path, outbox: Path, *, watch: bool) -> int:
         metrics = Metrics(settings.model)
         with folder_adapters(settings, metrics, inbox, outbox, watch=watch) as adapters:
             daemon = serve(settings, adapters, metrics, events, web=False)
-    return 1 if daemon.settler.failures else 0
+    return 1 if daemon.settler.any_failed else 0
 
 
 def _configure_log(settings: Settings) -> None:
