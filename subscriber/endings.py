@@ -64,7 +64,7 @@ class Endings:
                 raise error
             case Permanent():
                 return self._bury(held, error)
-            case Interrupted():
+            case Interrupted() | NeighbourDown():
                 return self._release(held.claim, str(error))
             case Transient():
                 return self._retry_later(held, error)

@@ -51,16 +51,19 @@ class Outages:
     def ride(self, neighbour: str, call: Callable[[], T]) -> T:
         """Make a call that may be repeated, waiting out outages of its neighbour.
 
+        Also those of another one that the call meets: a request to the provider may ask the ledger for its claim first.
         Raises Transient when the call fails while the neighbour is well, Interrupted in a drain or a long outage.
         """
+        met = neighbour
         for _ in range(OWN_FAILURES):
             self._await(neighbour)
+            self._await(met)
             try:
                 return call()
             except NeighbourDown as error:
-                failure = error
+                met, failure = error.neighbour, error
                 self.suspect(error)
-        raise Transient(OWN_REASON[neighbour], f"{neighbour} is well, but not for this: {failure}") from failure
+        raise Transient(OWN_REASON[met], f"{met} is well, but not for this: {failure}") from failure
 
     def suspect(self, error: NeighbourDown) -> None:
         """Probe the neighbour that seems to be down, and pause if it is."""

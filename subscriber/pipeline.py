@@ -99,7 +99,9 @@ class Pipeline:
 
     def work(self, job: Job, delivery: Delivery) -> None:
         """Work on a job that the registry gave us; then settle every delivery that waits for it."""
-        with bound_contextvars(job=job.uri, generation=str(job.generation), message_id=delivery.message.id):
+        with bound_contextvars(
+            job=job.uri, generation=str(job.generation), message_id=delivery.message.id, request_id=None
+        ):
             began = time.monotonic()
             try:
                 ending = self._attempt(job, delivery)
@@ -113,7 +115,7 @@ class Pipeline:
         asked_at = time.monotonic()
         answer = self._claim(job, delivery.message)
         if isinstance(answer, Refusal):
-            ending = Ending(answer.outcome, retry_after_seconds=answer.retry_after_seconds, record=answer.record)
+            ending = _refused(answer)
         else:
             with self._claims.holding(answer, asked_at) as held:
                 ending = self._under_claim(held)
@@ -192,7 +194,7 @@ class Pipeline:
 
     def _write(self, held: HeldClaim, recording: ObjectInfo, transcript: Transcript) -> tuple[str, ...]:
         """The outputs, JSON last. Past its end the claim is asked for first, and a newer owner's outputs fence ours."""
-        held.ensure()
+        self._outages.ride("firestore", held.ensure)
         files = [render_txt(transcript)] if "txt" in self._options.formats else []
         json_file = partial(render_json, transcript, recording, held.claim, provider=self._options.provider)
         with self._stage("write"):
@@ -229,6 +231,12 @@ class Pipeline:
     def _stage(self, stage: str) -> Iterator[None]:
         with self._metrics.stage_seconds.labels(stage).time():
             yield
+
+
+def _refused(answer: Refusal) -> Ending:
+    reason = answer.record.reason if answer.record else None
+    kind, message = (reason.kind, reason.message) if reason else ("", "")
+    return Ending(answer.outcome, kind, message, answer.retry_after_seconds, answer.record)
 
 
 def _look_again_in(busy: Ending) -> float:
