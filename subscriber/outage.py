@@ -56,8 +56,8 @@ class Outages:
         """
         met = neighbour
         for _ in range(OWN_FAILURES):
-            self._await(neighbour)
             self._await(met)
+            self._await(neighbour)
             try:
                 return call()
             except NeighbourDown as error:

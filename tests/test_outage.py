@@ -119,14 +119,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def street(clock: Clock) -> Street:  # noqa: ARG001 - the clock is set before
-    return Street()
-
-
-@pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(8) as made:
         yield made
+
+
+@pytest.fixture
+def street(clock: Clock, pool: ThreadPoolExecutor) -> Iterator[Street]:  # noqa: ARG001 - the clock is set before
+    """A street whose end lets everybody go who still waits, so that a test may fail and not hang."""
+    made = Street()
+    yield made
+    made.drain.begin()
 
 
 @pytest.fixture
@@ -462,7 +465,11 @@ class AwayLedger:
 
 @pytest.mark.parametrize("when", ["before the provider is asked", "while the provider answers"])
 def test_a_ledger_that_stays_away_beyond_the_claims_end_costs_neither_money_nor_an_attempt(
-    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, when: str
+    tmp_path: Path,
+    pool: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    when: str,
 ) -> None:
     """Past its claim's end a job asks the ledger before it goes on; an answer that is paid is kept until then."""
     firestore, changed = Neighbour("firestore"), Watched()
@@ -483,6 +490,8 @@ def test_a_ledger_that_stays_away_beyond_the_claims_end_costs_neither_money_nor_
     adapters = Adapters(stage.sink, ledger, objects, stage.provider, stage.listeners, {}, probes)
     daemon = Daemon(stage.settings, adapters, Metrics(stage.settings.model), Signals())
     daemon.outages._changed = changed
+    daemon.drain.wakes(changed)
+    request.addfinalizer(daemon.drain.begin)
     if when == "before the provider is asked":
         monkeypatch.setattr(daemon.worker._pipeline._speech, "require_sendable", lambda _: go_away())
     work = pool.submit(daemon.worker._pipeline.handle, stage._delivery("an ack id"))
