@@ -48,19 +48,22 @@ class SlotPool:
         """
         while True:
             with self._slot():
+                began = time.monotonic()
                 try:
-                    return call()
+                    answer = call()
                 except RateLimited as limit:
                     self._close_for(limit.seconds)
+                else:
+                    self._learn(time.monotonic() - began)
+                    return answer
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
         self._enter()
-        began = time.monotonic()
         try:
             yield
         finally:
-            self._leave(time.monotonic() - began)
+            self._leave()
 
     def _enter(self) -> None:
         ticket = object()
@@ -77,21 +80,26 @@ class SlotPool:
                 self._changed.notify_all()
 
     def _must_wait(self, ticket: object) -> float | None:
-        """None to go, seconds until the gate opens, or 0 to wait for a sign."""
-        if self._drain.draining and self._drain.remaining_seconds() <= self._usual_seconds:
+        """None to go; else for how many seconds at most to wait for a sign, 0 for however long it takes."""
+        closed = max(0.0, self._opens_at - time.monotonic())
+        spare = self._drain.remaining_seconds() - closed - self._usual_seconds
+        if self._drain.draining and spare <= 0:
             raise Interrupted("draining: no request that could not return in time")
         if self._queue[0] is not ticket or self._in_flight >= self._slots:
-            return 0.0
-        closed = self._opens_at - time.monotonic()
-        return closed if closed > 0 else None
+            return spare if self._drain.draining else 0.0
+        return closed or None
 
-    def _leave(self, took_seconds: float) -> None:
+    def _leave(self) -> None:
         with self._changed:
             self._in_flight -= 1
             self._metrics.whisper_in_flight.set(self._in_flight)
+            self._changed.notify_all()
+
+    def _learn(self, took_seconds: float) -> None:
+        """What an answer takes. A refusal comes faster and tells nothing: a drain would then start what cannot end."""
+        with self._changed:
             known = self._usual_seconds or took_seconds
             self._usual_seconds = known + USUAL_WEIGHT * (took_seconds - known)
-            self._changed.notify_all()
 
     def _close_for(self, seconds: float) -> None:
         with self._changed:
