@@ -5,7 +5,6 @@ The law of this file: it wires and orders, and decides nothing about a message.
 
 from __future__ import annotations
 
-import queue
 import signal
 import socket
 import uuid
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Literal
 from urllib.parse import urlsplit
 
 from subscriber.config import ConfigErrors, Settings
@@ -53,27 +53,52 @@ class Adapters:
     probes: Mapping[str, Check]
 
 
-class Signals(queue.SimpleQueue[str]):
+class Signals:
     """What the main thread waits for: `stop` for each signal, `finished` and `drained` from the worker.
 
-    A SimpleQueue, because a signal handler may call its `put`; one that takes a lock could wait for itself.
+    A socket, because the interpreter's own C handler writes a byte to it whichever thread the signal finds. A Python
+    handler runs only when the main thread next runs Python: one that is about to block in a lock may not wake for it.
     """
+
+    def __init__(self) -> None:
+        self._taker, self._giver = socket.socketpair()
+        self._giver.setblocking(False)  # set_wakeup_fd wants it so
+
+    def put(self, event: Literal["finished", "drained"]) -> None:
+        """From any thread."""
+        self._giver.send(_EVENTS[event])
+
+    def get(self) -> str:
+        """Wait for the next event; a byte that is none of ours is a signal's number."""
+        byte = self._taker.recv(1)
+        return next((event for event, code in _EVENTS.items() if code == byte), "stop")
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Have SIGTERM and SIGINT end up here."""
+        before = {sign: signal.signal(sign, _noted) for sign in (signal.SIGTERM, signal.SIGINT)}
+        fd = signal.set_wakeup_fd(self._giver.fileno())
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(fd)
+            for sign, earlier in before.items():
+                signal.signal(sign, earlier)
+
+
+_EVENTS = {"finished": b"\xfe", "drained": b"\xff"}
+
+
+def _noted(signum: int, frame: FrameType | None) -> None:
+    """Have a handler at all: without one the signal would end the process. The byte is on its way already."""
 
 
 @contextmanager
 def signals() -> Iterator[Signals]:
     """Catch SIGTERM and SIGINT; to be entered before anything slow."""
     events = Signals()
-
-    def handler(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
-        events.put("stop")
-
-    before = {sign: signal.signal(sign, handler) for sign in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with events.caught():
         yield events
-    finally:
-        for sign, earlier in before.items():
-            signal.signal(sign, earlier)
 
 
 class Daemon:
