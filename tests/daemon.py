@@ -5,6 +5,7 @@ What it does is awaited, never slept for: its log line by line as they come, its
 
 from __future__ import annotations
 
+import ctypes
 import json
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -83,7 +85,7 @@ class Daemon:
                 return False
             return said.get("state") == state
 
-        until(in_state, f"/readyz says {state}, not {said}")
+        until(in_state, f"/readyz says {state}")
         return said
 
     def metrics(self, name: str, **labels: str) -> float:
@@ -126,6 +128,13 @@ class Daemon:
     def term(self) -> None:
         """SIGTERM, as Kubernetes and Cloud Run send it."""
         self._process.terminate()
+
+    def term_in_another_thread(self) -> None:
+        """SIGTERM as the kernel may hand it out: to any thread of the process, here to the youngest."""
+        pid = self._process.pid
+        youngest = max(int(task.name) for task in Path(f"/proc/{pid}/task").iterdir())
+        assert youngest != pid
+        assert ctypes.CDLL(None).tgkill(pid, youngest, signal.SIGTERM) == 0
 
     def interrupt(self) -> None:
         """SIGINT, as Ctrl-C sends it."""

@@ -30,6 +30,7 @@ T = TypeVar("T")
 NAME = "calls/one.wav"
 LONG_AGO = timedelta(hours=1)
 MOST_LIVES = 10
+NO_SIGNALS = Signals()
 
 
 class Killed(BaseException):
@@ -173,7 +174,7 @@ class Stage:
         """One process with one delivery of the message, from the lease that a pull is followed by to the settlement."""
         self._lives += 1
         fate = Fate(moment)
-        daemon = Daemon(self.settings, self._adapters(fate), Metrics(self.settings.model), Signals())
+        daemon = Daemon(self.settings, self._adapters(fate), Metrics(self.settings.model), NO_SIGNALS)
         delivery = self._delivery(f"delivery {self._lives}")
         with suppress(Killed):
             for new in daemon.leases.hold([delivery]):

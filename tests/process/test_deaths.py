@@ -53,7 +53,8 @@ def test_a_process_that_was_stopped_past_its_claim_and_lease_changes_nothing_whe
     assert scene.outputs("one.wav") == outputs
     assert {output.metadata["epoch"] for output in outputs.values()} == {"2"}
     assert scene.requests() == 2
-    second.kill()
+    second.term()
+    assert second.exit_code() == 0
     scene.world.upload("two.wav", wav("two"))
     zombie.says("attempt", outcome="transcribed")  # and it has taken no harm
 

@@ -85,7 +85,7 @@ def test_a_second_signal_ends_the_waiting(scene: Scene) -> None:
     assert message.message.attributes["objectId"] == "one.wav"
 
 
-@pytest.mark.parametrize("send", [Daemon.term, Daemon.interrupt], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("send", [Daemon.term, Daemon.term_in_another_thread, Daemon.interrupt])
 def test_an_idle_process_ends_within_its_grace(scene: Scene, send: Callable[[Daemon], None]) -> None:
     grace = 4
     idle = scene.start(shutdown_grace_seconds=grace)
