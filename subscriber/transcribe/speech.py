@@ -6,11 +6,11 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from subscriber.errors import Permanent
 from subscriber.metrics import Metrics
 from subscriber.model import ObjectInfo
+from subscriber.notification import MEDIA_ENDINGS
 from subscriber.outage import Outages
 from subscriber.ports import Transcriber
 from subscriber.transcribe.pool import SlotPool
@@ -21,6 +21,18 @@ __all__ = ["Speech", "SpeechOptions"]
 
 SAME_CONTAINER = {".opus": ".ogg", ".oga": ".ogg", ".m4b": ".m4a", ".m4v": ".mp4"}
 """Endings that OpenAI refuses although it reads the container under its other name (measured for .opus)."""
+
+ENDINGS_OF_TYPES = {
+    **dict.fromkeys(("audio/flac", "audio/x-flac"), ".flac"),
+    **dict.fromkeys(("audio/mp4", "audio/m4a", "audio/x-m4a"), ".m4a"),
+    **dict.fromkeys(("audio/mpeg", "audio/mp3"), ".mp3"),
+    **dict.fromkeys(("audio/ogg", "audio/opus"), ".ogg"),
+    **dict.fromkeys(("audio/wav", "audio/wave", "audio/x-wav", "audio/vnd.wave"), ".wav"),
+    **dict.fromkeys(("audio/webm", "video/webm"), ".webm"),
+    "video/mp4": ".mp4",
+    "video/mpeg": ".mpeg",
+}
+"""For names without an ending that says audio: an object may be wanted for its content type alone."""
 
 SECONDS_A_MEGABYTE = 20.0
 LEAST_TIMEOUT_SECONDS = 60.0
@@ -79,12 +91,11 @@ class Speech:
             raise Permanent("too_large", f"{recording.size} bytes; a request takes {MAX_REQUEST_BYTES}")
 
     def _request(self, recording: ObjectInfo, data: bytes) -> SpeechRequest:
-        ending = PurePosixPath(recording.name).suffix.lower()
         limit = max(LEAST_TIMEOUT_SECONDS, len(data) / 2**20 * SECONDS_A_MEGABYTE)
         return SpeechRequest(
             data=data,
             # The provider learns nothing of the object's name but its ending.
-            filename="audio" + SAME_CONTAINER.get(ending, ending),
+            filename="audio" + _ending(recording),
             model=self.options.model,
             language=self.options.language,
             prompt=self.options.prompt,
@@ -101,3 +112,10 @@ class Speech:
         self._metrics.billed_seconds.labels(answer.model).inc(billed or 0)
         self._metrics.cost_usd.labels(answer.model).inc(cost or 0)
         return Transcript(answer, billed, cost, self.options.fingerprint)
+
+
+def _ending(recording: ObjectInfo) -> str:
+    """The ending by which the provider knows the container; what stands behind any other dot is nobody's business."""
+    name, kind = recording.name.lower(), recording.content_type.partition(";")[0].strip().lower()
+    said = next((ending for ending in MEDIA_ENDINGS if name.endswith(ending)), ENDINGS_OF_TYPES.get(kind, ""))
+    return SAME_CONTAINER.get(said, said)
