@@ -220,6 +220,19 @@ def test_a_refusal_for_the_rate_closes_the_gate_for_everybody_and_the_request_is
     assert asked == 2
 
 
+def test_when_the_gate_opens_all_free_slots_are_used_at_once(stand: Make) -> None:
+    """The first of the queue goes by the clock, and then wakes the next one: those behind it watch no clock."""
+    one = stand(slots=2)
+    first, second = Request(), Request()
+    one.requests += [first, second]
+    one.pool._opens_at = one.clock.now + 0.05
+    one.waits(first)
+    one.waits(second)
+    one.clock.now += 0.05
+    assert first.on_the_wire.wait(SOON)
+    assert second.on_the_wire.wait(SOON)
+
+
 def test_requests_on_the_wire_when_the_gate_closes_may_finish(stand: Make) -> None:
     one = stand(slots=2)
     request, sent = one.on_the_wire()
