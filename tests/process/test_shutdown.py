@@ -80,9 +80,7 @@ def test_a_second_signal_ends_the_waiting(scene: Scene) -> None:
     scene.control.wait_for_requests(1)
     assert seconds_to_exit(first, first.term, first.interrupt) < 4
     record = scene.record("one.wav")
-    assert (record["state"], record["attempts"]) == ("waiting", 0)
-    (message,) = scene.world.queue.pull(seconds=5)
-    assert message.message.attributes["objectId"] == "one.wav"
+    assert (record["state"], record["attempts"]) == ("waiting", 0), "still released, and free of charge"
 
 
 @pytest.mark.parametrize("send", [Daemon.term, Daemon.term_in_another_thread, Daemon.interrupt])
