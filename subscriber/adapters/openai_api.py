@@ -13,14 +13,14 @@ import time
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Annotated, Any
 
 import httpx2
 import openai
 from openai import OpenAI, omit
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from subscriber.errors import ConfigError, NeighbourDown, Permanent, RateLimited, Transient
 from subscriber.metrics import Metrics
@@ -36,37 +36,48 @@ DEFAULT_WAIT_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 300.0
 """How long a 429 without Retry-After closes the gate, and how long at most one with it may."""
 
+SHORTEST_KEY = 8
+"""A local server's key may be `none`: masking that word would spoil every line."""
+
 MONEY = re.compile(
     r"insufficient_quota|credit_balance_exhausted|spend_limit_exceeded|organization_usage_limit_exceeded"
+    r"|billing_not_active|billing_hard_limit_reached"
 )
 NO_SUCH_MODEL = re.compile(
     r"model_not_found|model .{0,80}(does not exist|has been (deprecated|shut ?down|retired))", re.IGNORECASE
 )
 TOO_LONG = re.compile(r"longer than \d+ seconds|duration .{0,40}(too long|exceeds)", re.IGNORECASE)
 NOT_AUDIO = re.compile(
-    r"invalid_file_format|invalid file format|unsupported_file|(could not|cannot|failed to) be? ?(decode|process|read)"
-    r"|corrupted or unsupported|audio file is too short|audio_too_short|no audio",
+    r"invalid_file_format|invalid file format|unsupported_file|corrupted or unsupported"
+    r"|audio file is too short|audio_too_short|(holds|contains|has) no audio"
+    r"|(audio|file|media)\b.{0,60}(could not|cannot|failed to) be (decoded|processed|read)"
+    r"|(could not|cannot|failed to) (decode|process|read) .{0,60}\b(audio|file|media)\b",
     re.IGNORECASE,
 )
+"""Only what speaks of the file: `the request could not be processed` may be a gateway's word about every file."""
+
+
+def _known(value: object) -> float | None:
+    """A figure that we only pass on: an answer that is paid for is not thrown away because one of them is odd."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+_Figure = Annotated[float | None, BeforeValidator(_known)]
 
 
 class _Segment(BaseModel):
     start: float = Field(allow_inf_nan=False)
     end: float = Field(allow_inf_nan=False)
     text: str
-    avg_logprob: float | None = None
-    no_speech_prob: float | None = None
-    compression_ratio: float | None = None
+    avg_logprob: _Figure = None
+    no_speech_prob: _Figure = None
+    compression_ratio: _Figure = None
 
 
 class _Word(BaseModel):
     word: str
     start: float = Field(allow_inf_nan=False)
     end: float = Field(allow_inf_nan=False)
-
-
-class _Usage(BaseModel):
-    seconds: float | None = None
 
 
 class _Plain(BaseModel):
@@ -77,7 +88,7 @@ class _Plain(BaseModel):
     duration: float | None = Field(None, ge=0, allow_inf_nan=False)
     segments: list[_Segment] | None = None
     words: list[_Word] | None = None
-    usage: _Usage | None = None
+    usage: Any = None
 
 
 class _Verbose(_Plain):
@@ -94,6 +105,7 @@ class OpenAITranscriber:
 
     def __init__(self, *, api_key: str | None, base_url: str, model: str, timed: bool, metrics: Metrics) -> None:
         self._client = OpenAI(api_key=api_key or "none", base_url=base_url, max_retries=0)
+        self._key = api_key or ""
         self._model = model
         self._timed = timed
         self._metrics = metrics
@@ -101,14 +113,16 @@ class OpenAITranscriber:
     def check(self) -> None:
         """As the port says. A compatible server need not list its models: only a refused key is a finding."""
         try:
-            self._client.models.list(timeout=PROBE_SECONDS)
+            # Unread: a list in a shape of its own, which the SDK fails on with any exception, is no refusal.
+            self._client.models.with_raw_response.list(timeout=PROBE_SECONDS)
         except openai.AuthenticationError as error:
             remedy = "put a valid key into OPENAI_API_KEY or the file named by OPENAI_API_KEY_FILE"
-            raise ConfigError("OPENAI_API_KEY", f"the provider refuses it: {_words(error)}", remedy) from error
+            words = _words(error, self._key)
+            raise ConfigError("OPENAI_API_KEY", f"the provider refuses it: {words}", remedy) from error
         except openai.NotFoundError:
             return
         except openai.OpenAIError as error:
-            raise _translated(error) from error
+            raise _translated(error, self._key) from error
 
     def probe(self) -> None:
         """As the port says."""
@@ -141,7 +155,7 @@ class OpenAITranscriber:
                 timeout=httpx2.Timeout(request.timeout_seconds, connect=CONNECT_SECONDS),
             )
         except openai.OpenAIError as error:
-            raise _translated(error) from error
+            raise _translated(error, self._key) from error
         return self._believed(raw.content, request.model, raw.request_id)
 
     def _believed(self, body: bytes, model: str, request_id: str | None) -> Answer:
@@ -159,7 +173,7 @@ class OpenAITranscriber:
             words=tuple(Word(**word.model_dump()) for word in answer.words or ()),
             model=model,
             request_id=request_id,
-            billed_seconds=answer.usage.seconds if answer.usage else None,
+            billed_seconds=_billed_seconds(answer.usage),
         )
 
     @contextmanager
@@ -184,14 +198,20 @@ class OpenAITranscriber:
             self._metrics.whisper_request_seconds.labels(model).observe(time.monotonic() - began)
 
 
-def _translated(error: openai.OpenAIError) -> Exception:
+def _billed_seconds(usage: object) -> float | None:
+    """What the provider says that it billed, where that is a length of time."""
+    seconds = _known(usage.get("seconds")) if isinstance(usage, dict) else None
+    return seconds if seconds is None or seconds >= 0 else None
+
+
+def _translated(error: openai.OpenAIError, key: str) -> Exception:
     """The remedy for what the provider said. Its words decide before its status does."""
-    words = _words(error)
+    words = _words(error, key)
     match error:
         case openai.APITimeoutError() if isinstance(error.__cause__, httpx2.ReadTimeout | httpx2.WriteTimeout):
             return Transient("timeout", "the provider did not answer in time")
         case openai.APIConnectionError():
-            return NeighbourDown("whisper", "unavailable", f"cannot be reached: {error.__cause__ or words}")
+            return NeighbourDown("whisper", "unavailable", f"cannot be reached: {_line(error.__cause__ or words, key)}")
         case openai.APIStatusError() if MONEY.search(words):
             return NeighbourDown("whisper", "billing", words)
         case openai.RateLimitError():
@@ -210,33 +230,45 @@ def _translated(error: openai.OpenAIError) -> Exception:
     return NeighbourDown("whisper", "unavailable", words)
 
 
-def _words(error: openai.OpenAIError) -> str:
-    """What the provider said, in one bounded line: code and message; never our key, which some servers repeat."""
+def _words(error: openai.OpenAIError, key: str) -> str:
+    """What the provider said: status, code and message."""
     body: Any = getattr(error, "body", None)
     said = f"{body.get('code') or ''} {body.get('message') or ''}".strip() if isinstance(body, dict) else ""
     status = f"{error.status_code} " if isinstance(error, openai.APIStatusError) else ""
-    line = " ".join(f"{status}{said or error}".split())[:500]
-    return re.sub(r"\bsk-[\w*-]+", "sk-…", line)
+    return _line(f"{status}{said or error}", key)
+
+
+def _line(said: object, key: str) -> str:
+    """One bounded line that every store takes; never our key, which some servers repeat."""
+    text = str(said).encode(errors="replace").decode()
+    if len(key) >= SHORTEST_KEY:
+        text = text.replace(key, "…")
+    return re.sub(r"\bsk-[\w*-]+", "sk-…", " ".join(text.split()))[:500]
 
 
 def _retry_after(headers: httpx2.Headers) -> float:
-    """Seconds to wait: from `retry-after-ms`, or `retry-after` in seconds or as a date."""
+    """Seconds to wait: from `retry-after-ms`, or `retry-after` in seconds or as a date.
+
+    No wait at all, or one that is over by our clock, would be a hot loop of every slot: the default counts instead.
+    """
     try:
         if millis := headers.get("retry-after-ms"):
             seconds = float(millis) / 1000
         else:
             seconds = _seconds_until(headers.get("retry-after", ""))
-    except ValueError:
-        seconds = DEFAULT_WAIT_SECONDS
-    return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS) if math.isfinite(seconds) else DEFAULT_WAIT_SECONDS
+    except (ValueError, OverflowError):
+        seconds = 0.0
+    return min(seconds, LONGEST_WAIT_SECONDS) if math.isfinite(seconds) and seconds > 0 else DEFAULT_WAIT_SECONDS
 
 
 def _seconds_until(said: str) -> float:
-    """Raises ValueError for what is neither a number nor a date."""
+    """Raises ValueError or OverflowError for what is neither a number nor a date."""
     try:
         return float(said)
     except ValueError:
-        return (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds()
+        date = parsedate_to_datetime(said)
+        # HTTP's dates are in GMT; one that does not name its zone comes without.
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()
 
 
 def _second_of_silence() -> bytes:
