@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from subscriber.errors import Refused
 from subscriber.model import Delivery, Message
 
 __all__ = ["InboxSource"]
@@ -49,21 +51,26 @@ class InboxSource:
     def extend(self, subscription: str, ack_ids: Sequence[str], seconds: int) -> None:  # noqa: ARG002 - there is one
         """As the port says."""
         with self._changed:
-            for ack_id in ack_ids:
-                self._messages[ack_id].due_at = time.monotonic() + seconds
+            for waiting in self._known(ack_ids):
+                waiting.due_at = time.monotonic() + seconds
             self._changed.notify_all()
 
     def ack(self, subscription: str, ack_ids: Sequence[str]) -> None:  # noqa: ARG002 - there is one
         """As the port says."""
         with self._changed:
-            for ack_id in ack_ids:
-                self._messages[ack_id].acked = True
+            for waiting in self._known(ack_ids):
+                waiting.acked = True
             self._changed.notify_all()
 
     def finished(self) -> bool:
         """As the port says."""
         with self._changed:
             return not self._watch and all(waiting.acked for waiting in self._messages.values())
+
+    def _known(self, ack_ids: Sequence[str]) -> list[_Waiting]:
+        if unknown := [ack_id for ack_id in ack_ids if ack_id not in self._messages]:
+            raise Refused(f"no message has the ack id {unknown[0]!r}")
+        return [self._messages[ack_id] for ack_id in ack_ids]
 
     def _due(self) -> list[_Waiting]:
         now = time.monotonic()
@@ -85,10 +92,12 @@ class InboxSource:
         newest = time.time() - SETTLED_SECONDS if self._watch else float("inf")
         for path in sorted(self._inbox.rglob("*")):
             name = path.relative_to(self._inbox).as_posix()
-            if path.is_file() and not any(part.startswith(".") for part in Path(name).parts):
-                changed = path.stat()
-                if changed.st_mtime <= newest:
-                    yield name, changed.st_mtime_ns
+            # A file may be moved away between two looks at it.
+            with suppress(FileNotFoundError):
+                if path.is_file() and not any(part.startswith(".") for part in Path(name).parts):
+                    changed = path.stat()
+                    if changed.st_mtime <= newest:
+                        yield name, changed.st_mtime_ns
 
     def _message(self, identity: str, name: str, generation: int) -> Message:
         attributes = {
