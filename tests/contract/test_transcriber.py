@@ -7,6 +7,7 @@ import json
 import math
 import socket
 import threading
+import time
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -224,6 +225,27 @@ def test_a_wait_until_a_date_ends_then(transcriber: OpenAITranscriber, control: 
     error = refusal(transcriber)
     assert isinstance(error, RateLimited)
     assert 45 < error.seconds <= 60
+
+
+def test_a_date_that_names_no_zone_is_in_gmt_wherever_we_are(
+    transcriber: OpenAITranscriber,
+    control: Control,
+    far_from_greenwich: None,  # noqa: ARG001 - where we are
+) -> None:
+    date = datetime.now(UTC) + timedelta(seconds=60)
+    control.fault("rate_limit", retry_after=f"{date:%a, %d %b %Y %H:%M:%S}")
+    error = refusal(transcriber)
+    assert isinstance(error, RateLimited)
+    assert 45 < error.seconds <= 60
+
+
+@pytest.fixture
+def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "XST+9")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 # A provider that says what the test has it say
