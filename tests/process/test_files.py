@@ -17,6 +17,7 @@ NAMES = [
     "..wav",
     "Gespräch mit 大阪 🎙️.wav",
     "SHOUTED.WAV",
+    "no ending, but a type",
     "{stem}.wav",
 ]
 
