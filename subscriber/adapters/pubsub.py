@@ -19,9 +19,9 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from google.pubsub_v1.types import PubsubMessage, ReceivedMessage
 
-from subscriber.errors import ConfigError, NeighbourDown, Refused
+from subscriber.errors import ConfigError, NeighbourDown, Refused, Transient
 from subscriber.metrics import Metrics
-from subscriber.model import Delivery, Message, Record
+from subscriber.model import Delivery, Job, Message, Record
 
 __all__ = ["PubSubAnnouncer", "PubSubSource"]
 
@@ -30,6 +30,9 @@ CALL_SECONDS = 5.0
 
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 """Pub/Sub takes messages of 10 MB; gRPC's own limit of 4 MB would block the subscription behind such a one."""
+
+MAX_ATTRIBUTE_BYTES = 1024
+"""Longer values of attributes are refused, and bytes are counted, not characters."""
 
 FORBIDDEN = (exceptions.PermissionDenied, exceptions.Unauthenticated, exceptions.NotFound)
 """NotFound: the subscription or topic was deleted under us, or is hidden from us."""
@@ -149,8 +152,11 @@ class PubSubAnnouncer:
 
     def announce(self, record: Record) -> None:
         """As the port says. Listeners may see an event twice; its id is the same then."""
-        with _translated(self._metrics):
-            self._client.publish(topic=self._topic, messages=[_event(record)], retry=None, timeout=CALL_SECONDS)
+        try:
+            with _translated(self._metrics):
+                self._client.publish(topic=self._topic, messages=[_event(record)], retry=None, timeout=CALL_SECONDS)
+        except Refused as error:
+            raise Transient("unexpected", f"the event is refused: {error}") from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -185,10 +191,10 @@ def _event(record: Record) -> PubsubMessage:
     }
     attributes = {
         "ce-specversion": "1.0",
-        "ce-id": f"{record.bucket}/{record.name}#{record.generation}/{record.epoch}"[-1024:],
+        "ce-id": f"{Job(record.bucket, record.name, record.generation, record.output).id}/{record.epoch}",
         "ce-type": f"subscriber.transcription.{record.state}",
         "ce-source": f"//storage.googleapis.com/projects/_/buckets/{record.bucket}",
-        "ce-subject": f"objects/{record.name}"[:1024],  # an attribute's value has at most 1,024 bytes
+        "ce-subject": f"objects/{record.name}".encode()[:MAX_ATTRIBUTE_BYTES].decode(errors="ignore"),
         "ce-time": (record.completed_at or datetime.now(UTC)).isoformat(),
         "content-type": "application/json",
     }
@@ -204,6 +210,8 @@ def _prove(allowed: Callable[[], bool], missing: ConfigError, metrics: Metrics) 
     except NeighbourDown as error:
         if error.reason != "forbidden":
             raise
+    except Refused as error:  # a name that nothing can have
+        raise missing from error
     raise missing
 
 
