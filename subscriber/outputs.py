@@ -27,7 +27,7 @@ from subscriber.model import SCHEMA_VERSION, Claim, Job, ObjectInfo, Reason
 from subscriber.ports import Objects
 from subscriber.transcript import OutputFile
 
-__all__ = ["OutputLocation", "write_error", "write_set"]
+__all__ = ["OutputLocation", "require_writable", "write_error", "write_set"]
 
 NAME_BYTES = 1024
 """Longest object name in bytes of UTF-8: cloud.google.com/storage/docs/objects#naming."""
@@ -91,6 +91,11 @@ class OutputLocation:
         if len(name.encode()) > NAME_BYTES:
             raise Permanent("output_name_too_long", f"gs://{self.bucket}/{name} is longer than {NAME_BYTES} bytes")
         return name
+
+
+def require_writable(objects: Objects, location: OutputLocation, claim: Claim) -> None:
+    """Find out before anything is paid what `write_set` would find out after, in one call. Raises as it does."""
+    _Writer(objects, location, claim, fingerprint="").require_replaceable("json")
 
 
 def write_set(  # noqa: PLR0917 - what, where, by which right, then the content
@@ -177,6 +182,10 @@ class _Writer:
         raise Transient(
             "storage_error", f"gs://{self._location.bucket}/{name} changed {ROUNDS} times while we wrote it"
         )
+
+    def require_replaceable(self, extension: str) -> None:
+        """Raise Permanent, Superseded or ClaimLost if what stands there is not ours to replace."""
+        self._replaceable(self._location.name_for(self._claim.job, extension))
 
     def take_away(self, extension: str) -> None:
         """Delete a file of the same source, unless it is newer. Raises PreconditionFailed if it changes meanwhile."""

@@ -24,7 +24,7 @@ from subscriber.metrics import Metrics
 from subscriber.model import Claim, Delivery, Ending, Job, Message, ObjectInfo, Outcome, Record, Result, State
 from subscriber.notification import Selection, parse
 from subscriber.outage import Outages
-from subscriber.outputs import OutputLocation, write_set
+from subscriber.outputs import OutputLocation, require_writable, write_set
 from subscriber.ports import Announcer, Ledger, Objects
 from subscriber.registry import Registry
 from subscriber.render import render_json, render_txt
@@ -184,7 +184,7 @@ class Pipeline:
 
     def _transcribe(self, held: HeldClaim, recording: ObjectInfo) -> Transcript:
         self._speech.require_sendable(recording)
-        self._options.location.name_for(held.claim.job, "json")  # the longest of the set: too long before it is paid
+        require_writable(self._objects, self._options.location, held.claim)
         with self._stage("fetch"):
             data = self._objects.read(recording)
         with self._stage("transcribe"):

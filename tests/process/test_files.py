@@ -113,6 +113,7 @@ def test_two_recordings_that_want_one_name_do_not_share_it(scene: Scene) -> None
     second = scene.world.upload("talk.flac", wav("second"))
     daemon.says("attempt", outcome="rejected", reason="output_collision", generation=str(second))
     assert scene.record("talk.flac")["reason"]["kind"] == "output_collision"
+    assert scene.requests() == 1  # found out before it was paid
     after = scene.outputs("talk")
     assert {ending: after[ending] for ending in before} == before
     assert json.loads(after["error.json"].data)["source"]["name"] == "talk.flac"
