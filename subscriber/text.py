@@ -16,13 +16,14 @@ __all__ = ["clean", "ends_sentence", "join", "key", "pieces", "width", "words"]
 
 _OPENING = "「『（〈《【〔［｛“‘"
 _CLOSING = "。、，．！？：；」』）〉》】〕］｝”’…‥・ーぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮゝゞヽヾ々"
-_SPACELESS = "㐀-䶿一-鿿豈-﫿〆〇ぁ-ゖァ-ヺㄅ-ㄯヲ-ﾝ\U00020000-\U0003ffff"
+_SPACELESS = (
+    r"\u3005-\u3007\u3041-\u3096\u30a1-\u30fa\u3105-\u312f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d"
+    r"\U00020000-\U0003ffff"
+)
 _ATTACHED = f"{_CLOSING}\u3099\u309a\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _PIECE = re.compile(
     rf" *(?:[{_OPENING}]*[{_SPACELESS}][{_ATTACHED}]*|(?:(?![{_SPACELESS}{_OPENING}])[^ ])+|[{_OPENING}]+)| +$"
 )
-_JOINS_CLOSE = re.compile(rf"[{_SPACELESS}{_CLOSING}{_OPENING}]")
-_FULL_WIDTH = re.compile(rf"[{_OPENING}{_CLOSING}]")
 _SENTENCE_END = re.compile(r"[.!?…。！？؟।][\"'”’»)\]」』）]*$")
 _ONE_SPACELESS = re.compile(rf"[{_SPACELESS}]")
 
@@ -51,9 +52,9 @@ def join(texts: Iterable[str]) -> str:
 
 
 def _touch(left: str, right: str) -> bool:
-    """Two characters of a spaceless script touch; so does anything its full-width punctuation, but for quotes."""
-    both = _JOINS_CLOSE.match(left) and _JOINS_CLOSE.match(right)
-    return bool(both) or any(_FULL_WIDTH.match(c) and width(c) == 2 for c in (left, right))
+    """Whether no space belongs between: beside full-width punctuation, and within a spaceless script."""
+    full_width = [c in _OPENING + _CLOSING and width(c) == 2 for c in (left, right)]
+    return any(full_width) or all(_ONE_SPACELESS.match(c) for c in (left, right))
 
 
 def key(piece: str) -> str:

@@ -23,7 +23,7 @@ COLUMNS = 42
 SHORTEST_MS = 830
 LONGEST_MS = 7_000
 MS_A_COLUMN = 50
-"""20 characters a second; wide characters count as two."""
+"""20 characters a second; wide characters count as two, the end of the first line as one."""
 
 SLOWEST_MS_A_COLUMN = 500
 """A segment that is longer than its text can be said in was over before its end."""
@@ -58,10 +58,10 @@ def cues(segments: Iterable[Segment]) -> list[Cue]:
     """The subtitles of segments, in their order."""
     shown: list[Cue] = []
     groups = list(_groups(_units(segments)))
-    nexts = [*(group[0].start for group in groups[1:]), math.inf]
-    for group, upcoming in zip(groups, nexts, strict=True):
+    limits = [*(group[0].start for group in groups), math.inf][1:]
+    for group, limit in zip(groups, limits, strict=True):
         start = max(round(group[0].start), shown[-1].end_ms if shown else 0)
-        said = round(min(group[-1].end, upcoming)) - start
+        said = round(min(group[-1].end, limit)) - start
         shown.append(Cue(start, start + max(_least_ms(group), min(said, LONGEST_MS)), _lines(group)))
     return shown
 
@@ -157,4 +157,4 @@ def _lines(group: Sequence[_Unit]) -> tuple[str, ...]:
 
 
 def _least_ms(group: Sequence[_Unit]) -> int:
-    return max(SHORTEST_MS, MS_A_COLUMN * sum(unit.columns for unit in group))
+    return max(SHORTEST_MS, MS_A_COLUMN * (1 + sum(unit.columns for unit in group)))

@@ -34,9 +34,9 @@ def from_json(data: bytes) -> ChunkText:
         document: Any = json.loads(data, parse_float=_number, parse_constant=_number)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    if not isinstance(document, dict) or document.pop("schema_version", None) != VERDICT_VERSION:
+    if not isinstance(document, dict) or document.get("schema_version") != VERDICT_VERSION:
         raise ValueError(f"no verdict of version {VERDICT_VERSION}")
-    return _VERDICT.validate_python(document)
+    return _VERDICT.validate_json(data, strict=True)
 
 
 def _number(text: str) -> float:
