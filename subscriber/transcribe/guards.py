@@ -9,6 +9,7 @@ Within this file all times are seconds from the start of the chunk.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -145,9 +146,9 @@ def _read(answer: Answer, span: ChunkSpan, prompt: str | None, profile: Profile)
 
 def _heard(answer: Answer, length: float, profile: Profile) -> tuple[_Said, Timing]:
     """Texts of one line, at possible times; one segment over the whole chunk where the model told none."""
-    segments = [replace(one, text=text) for one in answer.segments if (text := clean(one.text))]
+    segments = [_with_numbers(replace(one, text=text)) for one in answer.segments if (text := clean(one.text))]
     if segments and are_possible(segments):
-        words = [word for word in answer.words if word.word.strip()]
+        words = [replace(one, word=word) for one in answer.words if (word := clean(one.word))]
         fitting = settled(words, 0.0, length) if are_possible(words) else ()
         return _Said(settled(segments, 0.0, length), fitting, ()), "model"
     text = join(one.text for one in segments) or clean(answer.text)
@@ -155,6 +156,13 @@ def _heard(answer: Answer, length: float, profile: Profile) -> tuple[_Said, Timi
         text = _EDGE.sub("", text)  # gpt-transcribe marks a word that the cut parted
     warnings = (_warning("times", 0.0, length),) if segments else ()
     return _Said((Segment(0.0, length, text),) if text else (), (), warnings), "estimated"
+
+
+def _with_numbers(segment: Segment) -> Segment:
+    """With scores that are numbers; JSON knows no other."""
+    scores = (segment.avg_logprob, segment.no_speech_prob, segment.compression_ratio)
+    known = [score if score is not None and math.isfinite(score) else None for score in scores]
+    return Segment(segment.start, segment.end, segment.text, *known)
 
 
 def _without_noise(said: _Said, loud: Stretches) -> _Said:

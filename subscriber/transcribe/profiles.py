@@ -125,7 +125,7 @@ def billed_seconds(profile: Profile, seconds: float, told: float | None = None) 
     """What a request of so many seconds of audio is billed as: what the provider told, but no less than its least."""
     step = profile.billing_step_seconds
     rounded = math.ceil(seconds / step) * step if step else seconds
-    return max(rounded if told is None else told, profile.least_billed_seconds)
+    return max(told if told is not None and math.isfinite(told) else rounded, profile.least_billed_seconds)
 
 
 def _as_keyword(keyword: str) -> str:

@@ -21,12 +21,12 @@ __all__ = ["Stretches", "Timed", "are_possible", "estimate", "least_certain", "l
 Timed = TypeVar("Timed", Segment, Word, TimedWarning)
 Stretches = Sequence[tuple[float, float]]
 
-PAUSE_SECONDS = 0.2
+PAUSE_SECONDS = 0.3
 """What parts two loud stretches for less is the closing of a plosive, not a pause."""
 
-SNAP_SECONDS = 2.0
-"""How far a sentence's estimated start may lie from the end of a pause to be moved there, pauses apart: nine of ten
-estimates lie within 1.3 s of the truth."""
+SNAP_SECONDS = 1.5
+"""How far a sentence's estimated start may lie from the end of a pause to be moved there, pauses apart: half as far
+leaves true starts alone, twice as far takes wrong ones (measured)."""
 
 LEAST_LETTERS = 4
 """A sentence has more letters than `Dr.` or `No.`."""
@@ -71,8 +71,8 @@ def estimate(text: str, length: float, loud: Stretches) -> tuple[Segment, ...]:
     """Sentences with times for a cleaned text that was said in audio of this length.
 
     Its characters are spread over the loud time, then each sentence's start is moved to the end of the pause that is
-    nearest, if one is near. Measured against a Whisper's own word times: half of all words within 0.27 s, nine of ten
-    within 1.3 s.
+    nearest, if one is near. Measured against a Whisper's own times of 358 English words: half within 0.2 s, nine of
+    ten within 0.8 s.
     """
     sound = _Sound(_without_short_gaps(loud_between(loud, 0.0, length)) or [(0.0, length)])
     sentences = _sentences(text)

@@ -84,6 +84,7 @@ def test_no_end_is_known_of_the_others(model: str) -> None:
     [
         ("whisper-1", 3.2, None, 4.0),
         ("whisper-1", 3.2, 3.0, 3.0),
+        ("whisper-1", 3.2, float("nan"), 4.0),
         ("whisper-large-v3", 3.2, None, 10.0),
         ("whisper-large-v3", 3.2, 3.2, 10.0),
         ("whisper-large-v3", 12.5, None, 12.5),
