@@ -13,6 +13,9 @@ __all__ = ["render_txt"]
 PAUSE_SECONDS = 2.0
 """Who pauses for so long begins something new: longer than a breath, and than most looks for a word."""
 
+SLACK_SECONDS = 0.5
+"""How far a model's idea of a boundary may lie from the silence that it means."""
+
 
 def render_txt(transcript: Transcript) -> OutputFile:
     """One line a paragraph, an empty line between two, one newline at the end."""
@@ -37,6 +40,6 @@ def _silences(transcript: Transcript) -> list[tuple[float, float]]:
 
 
 def _silent_between(one: Segment, two: Segment, silences: list[tuple[float, float]]) -> bool:
-    """Whether a silence lies between the middles of two segments: a Whisper lets them touch across it."""
-    after = bisect_left(silences, ((one.start + one.end) / 2,))
-    return after < len(silences) and silences[after][1] <= (two.start + two.end) / 2
+    """Whether a silence lies where one segment becomes the other: a Whisper lets them touch across it."""
+    first = bisect_left(silences, one.end - SLACK_SECONDS, key=lambda silence: silence[1])
+    return first < len(silences) and silences[first][0] <= two.start + SLACK_SECONDS

@@ -100,6 +100,8 @@ class TestParagraphs:
     def test_a_silence_within_a_segment_does_not(self) -> None:
         said = Segment(0.0, 20.0, "One and two."), Segment(20.0, 22.0, "Three.")
         assert text(*said, loud=((0.0, 2.0), (6.0, 22.0))) == "One and two. Three.\n"
+        said = Segment(0.0, 2.0, "One."), Segment(2.0, 20.0, "Two and three.")
+        assert text(*said, loud=((0.0, 6.0), (9.0, 20.0))) == "One. Two and three.\n"
 
     def test_a_text_without_times_is_one(self) -> None:
         assert render_txt(replace(transcript(), text=" One\ntwo. ")).data == b"One two.\n"

@@ -90,7 +90,7 @@ class TestLoops:
         ("said", "kept"),
         [
             ("No, no, no. No, no!", "No,"),
-            ("and so I am so I am so I am so I am so I am", "and so I am"),
+            ("well I am so I am so I am so I am so I am so I", "well I am so"),
             ("I am here. I am here. I am here. I am here. I am here. I am there.", "I am here. I am there."),
             ("谢谢观看谢谢观看谢谢观看谢谢观看谢谢观看", "谢谢观看"),
             ("one two three four five six " * 5 + "end", "one two three four five six end"),
@@ -146,6 +146,9 @@ class TestThePromptsEcho:
 
     def test_a_part_of_it_alone_is_an_echo(self) -> None:
         assert judged(answer(Segment(0.0, 30.0, "Pub/Sub are spoken of.")), prompt=self.PROMPT).text.text == ""
+
+    def test_a_word_of_it_is_none(self) -> None:
+        assert final(answer(text="Firestore."), loud((0, 2)), self.PROMPT).text == "Firestore."
 
     @pytest.mark.parametrize("prompt", [None, "", "rain", "The rain came late", "the slugs came"])
     def test_words_in_common_are_none(self, prompt: str | None) -> None:
@@ -269,8 +272,9 @@ class TestTextOnlyModels:
         found = judge(answer(text=f"… {SPEECH}…"), SPAN, prompt=None, profile=TEXT_ONLY)
         assert found.text.text == SPEECH
 
-    def test_a_whispers_dots_stay(self) -> None:
-        assert final(answer(Segment(0.0, 30.0, f"{SPEECH}…"))).text == f"{SPEECH}…"
+    @pytest.mark.parametrize("segments", [(Segment(0.0, 30.0, f"{SPEECH}…"),), ()])
+    def test_a_whispers_dots_stay(self, segments: tuple[Segment, ...]) -> None:
+        assert final(answer(*segments, text=f"{SPEECH}…")).text == f"{SPEECH}…"
 
 
 numbers = st.one_of(st.floats(-5, 40), st.sampled_from([math.nan, math.inf, -math.inf, 1e6, 30.0]))

@@ -41,6 +41,11 @@ def test_a_sentence_begins_where_the_nearest_pause_ends() -> None:
     ]
 
 
+def test_of_two_sentences_near_one_pause_only_the_nearer_moves() -> None:
+    told = times("Very well. I see. That is what we wanted.", 10.0, [(0.0, 1.0), (3.0, 6.0)])
+    assert [start for start, _, _ in told] == [0.0, 3.0, pytest.approx(3.7, abs=0.3)]
+
+
 def test_a_gap_too_short_for_a_pause_attracts_nothing() -> None:
     told = times("One two three. Four five six.", 10.0, [(0.0, 2.9), (3.0, 5.0)])
     assert told[1][0] == pytest.approx(2.5, abs=0.2)
