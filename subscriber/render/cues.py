@@ -75,9 +75,10 @@ def _units(segments: Iterable[Segment]) -> Iterator[_Unit]:
             continue
         parts[0] = join([last_piece, parts[0]])[len(last_piece) :]
         columns = [width(part) for part in parts]
+        total = sum(columns)
         start = max(_ms(segment.start, last_end), last_start)
-        length = min(max(_ms(segment.end, start) - start, 0.0), SLOWEST_MS_A_COLUMN * sum(columns))
-        times = [start + length * done / sum(columns) for done in accumulate(columns, initial=0)]
+        length = min(max(_ms(segment.end, start) - start, 0.0), SLOWEST_MS_A_COLUMN * total)
+        times = [start + length * done / total for done in accumulate(columns, initial=0)]
         for number, (part, size) in enumerate(zip(parts, columns, strict=True)):
             yield _Unit(part, size, times[number], times[number + 1], first=number == 0)
         last_piece, last_start, last_end = parts[-1], start, times[-1]

@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
-from subscriber.text import clean, join, key, pieces, width
+from subscriber.text import clean, join, key, pieces
+from subscriber.transcribe.coverage import doubtfulness, doubts, quiet_middle, seconds_of, sound_of, warned
 from subscriber.transcribe.languages import iso_code
 from subscriber.transcribe.profiles import Profile, billed_seconds
 from subscriber.transcribe.repeats import Cut, echoes, is_repetitive, loops
@@ -23,13 +24,14 @@ from subscriber.transcribe.timing import (
     Stretches,
     are_possible,
     estimate,
+    least_certain,
     loud_between,
     settled,
     shifted,
 )
-from subscriber.transcript import WARNINGS, Answer, ChunkSpan, ChunkText, Segment, TimedWarning, Timing, Word
+from subscriber.transcript import Answer, ChunkSpan, ChunkText, Segment, TimedWarning, Timing, Word
 
-__all__ = ["Judgement", "halves", "judge", "judge_halves"]
+__all__ = ["Judgement", "judge", "judge_halves"]
 
 _T = TypeVar("_T")
 
@@ -39,24 +41,6 @@ NO_SPEECH_LOGPROB = -0.8
 
 QUIET_SECONDS = 0.3
 """Less sound than the shortest word has."""
-
-LOUD_SECONDS = 1.0
-"""A chunk with less sound than this may be empty: a click or a cough is not worth two more requests."""
-
-UNCOVERED_SECONDS = 8.0
-"""So much sound without text means that speech was skipped: 24 s of a second language were (measured)."""
-
-LEAST_WIDTH_A_SECOND = 2.0
-"""Slower speech than this many columns a second does not exist: a segment covers no more sound than its text can."""
-
-MOST_WIDTH_A_SECOND = 25.0
-"""Faster speech does not exist either: such text is a loop or an invention."""
-
-SHORTEST_HALVED_SECONDS = 2.0
-"""Half of anything shorter is too little for a model to make sense of."""
-
-SAMPLES_A_SECOND = 16_000
-"""A cut falls on a sample of the decoded audio."""
 
 _EDGE = re.compile(r"^(?:…|\.{3}) *| *(?:…|\.{3})$")
 
@@ -81,20 +65,11 @@ class _Said(NamedTuple):
 def judge(answer: Answer, span: ChunkSpan, *, prompt: str | None, profile: Profile) -> Judgement:
     """Judge the answer to a whole chunk; `prompt` is what was really sent."""
     text = _read(answer, span, prompt, profile)
-    doubts = _doubts(text, span)
-    if doubts and span.end - span.start >= SHORTEST_HALVED_SECONDS:
-        return Judgement(text, _quiet_middle(span))
-    return Judgement(replace(text, warnings=text.warnings + doubts), None)
-
-
-def halves(span: ChunkSpan, cut: float) -> tuple[ChunkSpan, ChunkSpan]:
-    """The two parts of a chunk; one without a sound is `silent`, and needs no request."""
-    first = loud_between(span.loud, span.start, cut)
-    second = loud_between(span.loud, cut, span.end)
-    return (
-        replace(span, end=cut, silent=not first, loud=tuple(first)),
-        replace(span, start=cut, silent=not second, loud=tuple(second)),
-    )
+    found = doubts(text, span)
+    halve_at = quiet_middle(span) if found else None
+    if halve_at is None:
+        text = replace(text, warnings=text.warnings + found)
+    return Judgement(text, halve_at)
 
 
 def judge_halves(
@@ -112,19 +87,19 @@ def judge_halves(
     """
     read = [(part.start - span.start, _read(answer, part, prompt, profile)) for part, answer in parts if answer]
     tried = [_joined(read), *([whole] if whole else [])]
-    best = min(tried, key=lambda text: _doubtfulness(text, span))
+    best = min(tried, key=lambda text: doubtfulness(text, span))
     return replace(
         best,
-        warnings=best.warnings + _doubts(best, span),
+        warnings=best.warnings + doubts(best, span),
         billed_seconds=sum(text.billed_seconds or 0.0 for text in tried),
         request_ids=tuple(name for text in reversed(tried) for name in text.request_ids),
-        model=max(text.model for text in tried),
+        model=tried[-1].model,
     )
 
 
 def _read(answer: Answer, span: ChunkSpan, prompt: str | None, profile: Profile) -> ChunkText:
     """What the model said, as far as it can be believed."""
-    length, loud = span.end - span.start, _loud(span)
+    length, loud = span.end - span.start, sound_of(span)
     said, timing = _heard(answer, length, profile)
     said = _without_noise(said, loud)
     said = _pruned(said, "prompt_echo", lambda keys: echoes(keys, clean(prompt or "")))
@@ -154,7 +129,7 @@ def _heard(answer: Answer, length: float, profile: Profile) -> tuple[_Said, Timi
     text = join(one.text for one in segments) or clean(answer.text)
     if not profile.timed:
         text = _EDGE.sub("", text)  # gpt-transcribe marks a word that the cut parted
-    warnings = (_warning("times", 0.0, length),) if segments else ()
+    warnings = (warned("times", 0.0, length),) if segments else ()
     return _Said((Segment(0.0, length, text),) if text else (), (), warnings), "estimated"
 
 
@@ -170,13 +145,13 @@ def _without_noise(said: _Said, loud: Stretches) -> _Said:
     noise = [segment for segment in said.segments if _is_noise(segment, loud)]
     kept = tuple(segment for segment in said.segments if segment not in noise)
     words = tuple(word for word in said.words if _inside(word, kept) or not _inside(word, noise))
-    told = [_warning("no_speech", segment.start, segment.end, segment.text) for segment in noise]
+    told = [warned("no_speech", segment.start, segment.end, segment.text) for segment in noise]
     return _Said(kept, words, (*said.warnings, *told))
 
 
 def _is_noise(segment: Segment, loud: Stretches) -> bool:
     doubted = (segment.no_speech_prob or 0.0) > NO_SPEECH_PROB and (segment.avg_logprob or 0.0) < NO_SPEECH_LOGPROB
-    return doubted and _seconds(loud_between(loud, segment.start, segment.end)) < QUIET_SECONDS
+    return doubted and seconds_of(loud_between(loud, segment.start, segment.end)) < QUIET_SECONDS
 
 
 def _inside(word: Word, segments: Sequence[Segment]) -> bool:
@@ -194,7 +169,7 @@ def _pruned(said: _Said, kind: str, find: Callable[[Sequence[str]], list[Cut]]) 
         kept[number] += piece
     segments = [replace(one, text=text.strip()) for one, text in zip(said.segments, kept, strict=True) if text.strip()]
     told = [
-        _warning(kind, said.segments[parts[a][0]].start, said.segments[parts[b - 1][0]].end, parts[a][1].strip())
+        warned(kind, said.segments[parts[a][0]].start, said.segments[parts[b - 1][0]].end, parts[a][1].strip())
         for a, b in cuts
     ]
     words = _outside(said.words, find([key(word.word) for word in said.words]))
@@ -212,9 +187,7 @@ def _joined(parts: Sequence[tuple[float, ChunkText]]) -> ChunkText:
     return ChunkText(
         text=join(text.text for text in texts),
         language=next((text.language for text in texts if text.text), None),
-        timing=next(
-            (text.timing for text in sorted(texts, key=lambda text: text.timing == "model") if text.timing), None
-        ),
+        timing=least_certain(text.timing for text in texts),
         segments=tuple(one for at, text in parts for one in shifted(text.segments, at)),
         words=tuple(one for at, text in parts for one in shifted(text.words, at)),
         warnings=tuple(one for at, text in parts for one in shifted(text.warnings, at)),
@@ -224,56 +197,5 @@ def _joined(parts: Sequence[tuple[float, ChunkText]]) -> ChunkText:
     )
 
 
-def _doubts(text: ChunkText, span: ChunkSpan) -> tuple[TimedWarning, ...]:
-    """Why the text cannot be all that was said, or cannot have been said."""
-    doubts = []
-    missing = _uncovered(text.segments, _loud(span))
-    least = UNCOVERED_SECONDS if text.text else LOUD_SECONDS
-    if _seconds(missing) > least:
-        doubts.append(_warning("no_text", missing[0][0], missing[-1][1], f"{_seconds(missing):.1f} s"))
-    if _is_too_much(text, span):
-        doubts.append(_warning("too_much_text", 0.0, span.end - span.start, f"{width(text.text)} characters"))
-    return tuple(doubts)
-
-
-def _doubtfulness(text: ChunkText, span: ChunkSpan) -> float:
-    """Seconds of sound that the text leaves unexplained; all of them if it is too much."""
-    return span.end - span.start if _is_too_much(text, span) else _seconds(_uncovered(text.segments, _loud(span)))
-
-
-def _is_too_much(text: ChunkText, span: ChunkSpan) -> bool:
-    return width(text.text) > MOST_WIDTH_A_SECOND * (span.end - span.start)
-
-
-def _uncovered(segments: Sequence[Segment], loud: Stretches) -> list[tuple[float, float]]:
-    """The sound for which there is no text."""
-    left = list(loud)
-    for segment in segments:
-        start, end = segment.start, min(segment.end, segment.start + width(segment.text) / LEAST_WIDTH_A_SECOND)
-        left = [part for a, b in left for part in ((a, min(b, start)), (max(a, end), b)) if part[0] < part[1]]
-    return left
-
-
-def _quiet_middle(span: ChunkSpan) -> float:
-    """The middle of the longest pause in the middle half of a chunk; without one, the middle; on a sample."""
-    middle, quarter = (span.start + span.end) / 2, (span.end - span.start) / 4
-    edges = [middle - quarter, *(t for part in span.loud for t in part), middle + quarter]
-    pauses = loud_between(list(zip(edges[::2], edges[1::2], strict=True)), edges[0], edges[-1])
-    longest = max(pauses, key=lambda pause: (pause[1] - pause[0], -abs(sum(pause) / 2 - middle)), default=None)
-    return round((sum(longest) / 2 if longest else middle) * SAMPLES_A_SECOND) / SAMPLES_A_SECOND
-
-
-def _loud(span: ChunkSpan) -> list[tuple[float, float]]:
-    return [(start - span.start, end - span.start) for start, end in loud_between(span.loud, span.start, span.end)]
-
-
-def _seconds(stretches: Stretches) -> float:
-    return sum(end - start for start, end in stretches)
-
-
 def _text(said: _Said) -> str:
     return join(segment.text for segment in said.segments)
-
-
-def _warning(kind: str, start: float, end: float, what: str = "") -> TimedWarning:
-    return TimedWarning(kind, start, end, f"{WARNINGS[kind]}: {what[:80]}" if what else WARNINGS[kind])

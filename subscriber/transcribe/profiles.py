@@ -31,9 +31,8 @@ class Profile:
     """One family of models.
 
     `formats`: what to ask for, best first; the next one only when that is refused. `language_field`: how it is told the
-    language, one of `languages` (None: any). `pins_language`: it guesses the language of each chunk anew. `known`: an
-    unknown model's other values are guesses. Lengths in seconds, price in US dollars a minute; None is unlimited, or
-    unknown.
+    language, one of `languages` (None: any). `pins_language`: it guesses the language of each chunk anew. Lengths in
+    seconds, price in US dollars a minute; None is unlimited, or unknown.
     """
 
     formats: tuple[str, ...]
@@ -48,7 +47,6 @@ class Profile:
     least_billed_seconds: float = 0.0
     billing_step_seconds: float = 0.0
     retires: date | None = None
-    known: bool = True
 
     @property
     def timed(self) -> bool:
@@ -90,7 +88,7 @@ PROFILES = (
     ("gpt-4o-transcribe", _OPENAI_TEXT),
     ("whisper-large-v3-turbo", replace(_GROQ, usd_per_minute=0.0007)),
     ("whisper-large-v3", _GROQ),
-    ("", Profile(formats=("verbose_json", "json"), usd_per_minute=None, known=False)),
+    ("", Profile(formats=("verbose_json", "json"), usd_per_minute=None)),
 )
 
 

@@ -37,20 +37,23 @@ def is_repetitive(text: str, ratios: Sequence[float | None] = ()) -> bool:
 def loops(keys: Sequence[str], *, repetitive: bool) -> list[Cut]:
     """All but the first of phrases that come again and again."""
     most, times = (LONG_LOOP_WORDS, LONG_LOOP_TIMES) if repetitive else (LOOP_WORDS, LOOP_TIMES)
+    sizes = [words([one]) for one in keys]
     cuts: list[Cut] = []
     at = 0
     while at < len(keys):
-        cut = _loop_at(keys, at, most, times)
+        cut = _loop_at(keys, sizes, at, most, times)
         if cut:
             cuts.append(cut)
         at = cut[1] if cut else at + 1
     return cuts
 
 
-def _loop_at(keys: Sequence[str], at: int, most_words: int, times: int) -> Cut | None:
+def _loop_at(keys: Sequence[str], sizes: Sequence[float], at: int, most_words: int, times: int) -> Cut | None:
     """The repetitions of the shortest phrase that begins here and is a loop."""
+    size = 0.0
     for period in range(1, (len(keys) - at) // times + 1):
-        if words(keys[at : at + period]) > most_words:
+        size += sizes[at + period - 1]
+        if size > most_words:
             return None
         end = at + period
         while end < len(keys) and keys[end] == keys[end - period]:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subscriber.transcribe.guards import Judgement, halves, judge, judge_halves
+from subscriber.transcribe.coverage import halves
+from subscriber.transcribe.guards import Judgement, judge, judge_halves
 from subscriber.transcribe.profiles import profile_of
 from subscriber.transcribe.verdicts import from_json, to_json
 from subscriber.transcript import WARNINGS, Answer, ChunkSpan, ChunkText, Segment, Word
@@ -225,7 +226,10 @@ class TestHalves:
         one, two = halves(loud((0, 3), (10, 12)), 101.0)
         assert one == ChunkSpan(3, 90.0, 101.0, loud=((90.0, 93.0), (100.0, 101.0)))
         assert two == ChunkSpan(3, 101.0, 120.0, loud=((101.0, 102.0),))
-        assert halves(loud((0, 3)), 95.0)[1].silent
+
+    def test_only_a_long_one_can_be_silent(self) -> None:
+        assert [part.silent for part in halves(loud((0, 3)), 110.0)] == [False, True]
+        assert [part.silent for part in halves(loud((0, 3)), 111.0)] == [False, False]
 
     def both(self, *said: Answer | None, whole: ChunkText | None = None) -> ChunkText:
         parts = list(zip(halves(SPAN, 105.0), said, strict=True))

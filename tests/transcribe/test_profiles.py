@@ -47,7 +47,7 @@ def test_a_language_that_would_be_refused_is_left_to_the_model() -> None:
 
 def test_an_unknown_server_may_be_asked_for_its_second_format() -> None:
     unknown = profile_of("my-own")
-    assert (unknown.formats, unknown.known) == (("verbose_json", "json"), False)
+    assert unknown.formats == ("verbose_json", "json")
     assert request_fields(unknown, None, None, [], response_format="json") == {"response_format": "json"}
 
 
