@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from subscriber import __version__
 from subscriber.model import Claim, Job, ObjectInfo
@@ -85,6 +87,23 @@ def test_unknown_is_null() -> None:
     found = document(unknown)
     assert [found[name] for name in ("language", "duration", "timing")] == [None] * 3
     assert found["usage"] == {"billed_seconds": None, "estimated_cost_usd": None}
+
+
+def test_the_json_is_written_for_people_too() -> None:
+    data = render_json(SAID, RECORDING, CLAIM, {}, provider="x").data
+    assert data.endswith(b"}\n")
+    assert "Grüße" in data.decode(), "not as escapes"
+    assert data.count(b"\n") > 20
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_every_text_comes_back_as_it_was(text: str) -> None:
+    assert document(replace(SAID, text=text))["text"] == text
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\n", "word", "word\n\n", "\r\nword\r\n"])
+def test_however_a_text_ends_its_file_ends_with_one_newline(text: str) -> None:
+    assert render_txt(replace(transcript(), text=text)).data == text.strip().encode() + b"\n"
 
 
 class TestParagraphs:

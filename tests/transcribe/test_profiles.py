@@ -60,7 +60,9 @@ def test_an_unknown_server_may_be_asked_for_its_second_format() -> None:
         ("gpt-4o-transcribe", 0.006, False, 1400),
         ("whisper-large-v3-turbo", 0.0007, True, None),
         ("whisper-large-v3", 0.00185, True, None),
-        ("other", None, True, None),
+        ("gpt-4o-transcribe-2025-03-20", 0.006, False, 1400),
+        ("Systran/faster-whisper-small", None, True, None),
+        ("", None, True, None),
     ],
 )
 def test_prices_shapes_and_limits(model: str, price: float | None, timed: bool, seconds: float | None) -> None:
