@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from structlog.contextvars import bind_contextvars, bound_contextvars
+from structlog.contextvars import bound_contextvars
 
 from subscriber.decisions import ClaimRequest, Refusal, decide_announced, decide_claim, decide_completion
 from subscriber.endings import Endings
@@ -188,9 +188,7 @@ class Pipeline:
         with self._stage("fetch"):
             data = self._objects.read(recording)
         with self._stage("transcribe"):
-            transcript = self._speech.transcribe(recording, data, held.ensure)
-        bind_contextvars(request_id=transcript.answer.request_id)
-        return transcript
+            return self._speech.transcribe(recording, data, held.ensure)
 
     def _write(self, held: HeldClaim, recording: ObjectInfo, transcript: Transcript) -> tuple[str, ...]:
         """The outputs, JSON last. Past its end the claim is asked for first, and a newer owner's outputs fence ours."""
@@ -203,14 +201,13 @@ class Pipeline:
             )
 
     def _complete(self, claim: Claim, transcript: Transcript, outputs: tuple[str, ...]) -> Ending:
-        answer = transcript.answer
         result = Result(
             outputs=outputs,
-            audio_seconds=answer.duration,
+            audio_seconds=transcript.duration,
             billed_seconds=transcript.billed_seconds,
             cost_usd=transcript.cost_usd,
-            model=answer.model,
-            language=answer.language,
+            model=transcript.model,
+            language=transcript.language,
             fingerprint=transcript.fingerprint,
         )
         with self._stage("complete"):

@@ -17,12 +17,13 @@ INNER = {
     "errors": set(),
     "model": set(),
     "transcript": set(),
+    "text": set(),
     "drain": set(),
     "decisions": {"errors", "model"},
     "documents": {"errors", "model"},
     "notification": {"errors", "model"},
     "ports": {"decisions", "errors", "model", "transcript"},
-    "render": {"errors", "model", "transcript"},
+    "render": {"model", "text", "transcript"},
     "outputs": {"errors", "model", "ports", "transcript"},
 }
 # Each row: a library, and the only places (by prefix) that may import it.

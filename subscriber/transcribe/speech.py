@@ -13,6 +13,7 @@ from subscriber.model import ObjectInfo
 from subscriber.notification import MEDIA_ENDINGS
 from subscriber.outage import Outages
 from subscriber.ports import Transcriber
+from subscriber.transcribe.languages import iso_code
 from subscriber.transcribe.pool import SlotPool
 from subscriber.transcribe.profiles import MAX_REQUEST_BYTES, profile_of
 from subscriber.transcript import Answer, SpeechRequest, Transcript
@@ -111,7 +112,20 @@ class Speech:
         self._metrics.audio_seconds.inc(answer.duration or 0)
         self._metrics.billed_seconds.labels(answer.model).inc(billed or 0)
         self._metrics.cost_usd.labels(answer.model).inc(cost or 0)
-        return Transcript(answer, billed, cost, self.options.fingerprint)
+        return Transcript(
+            text=answer.text,
+            language=iso_code(answer.language),
+            duration=answer.duration,
+            timing="model" if answer.segments else None,
+            segments=answer.segments,
+            words=answer.words,
+            chunks=(),
+            warnings=(),
+            model=answer.model,
+            billed_seconds=billed,
+            cost_usd=cost,
+            fingerprint=self.options.fingerprint,
+        )
 
 
 def _ending(recording: ObjectInfo) -> str:
