@@ -161,7 +161,9 @@ class Decoding:
                 self._crashed(f"says {kind!r}")
             self._bytes_left -= len(payload)
             if self._bytes_left < 0:
-                raise Permanent("too_long", f"more than the {self._limits.max_audio_seconds:.0f} s of MAX_AUDIO_SECONDS")
+                raise Permanent(
+                    "too_long", f"more than the {self._limits.max_audio_seconds:.0f} s of MAX_AUDIO_SECONDS"
+                )
             yield payload
 
     def close(self) -> None:
