@@ -142,7 +142,7 @@ class _Cutter:
         if max(stop, known) < SILENCE and not known:
             return 0
         stop = max(stop, known)
-        if ended and stop == end:
+        if ended and stop == end <= self.longest:
             return end
         length = min(stop - MARGIN, end - TAIL)
         if length < TAIL:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import av
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 from av.packet import Packet
 
 from subscriber.audio.containers import Recording, open_recording
@@ -139,7 +140,7 @@ class _Decoding:
         self.sink.write(self._mixdown.flush())
         self.sink.flush()
 
-    def _packets(self) -> Iterator[Packet]:
+    def _packets(self) -> Iterator[Packet[AudioStream]]:
         """Every packet of the track; a place that cannot be read is stepped over."""
         failures = 0
         while failures < HOPELESS:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 import io
 import math
+import statistics
 import struct
 import wave
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import av
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
-from av.packet import Packet
+from av.audio.stream import AudioStream
 
 from subscriber.audio.cut import _powers
 from subscriber.audio.facts import Facts, Limits
@@ -71,10 +73,8 @@ def level(pcm: bytes) -> float:
 
 def alike(one: bytes, other: bytes) -> float:
     """How well the loudness of two recordings goes together over time, 1 being perfectly."""
-    pairs = [(math.sqrt(a), math.sqrt(b)) for a, b in zip(_powers(one), _powers(other), strict=False)]
-    mean_a, mean_b = (sum(side) / len(pairs) for side in zip(*pairs, strict=True))
-    together = sum((a - mean_a) * (b - mean_b) for a, b in pairs)
-    return together / math.sqrt(sum((a - mean_a) ** 2 for a, _ in pairs) * sum((b - mean_b) ** 2 for _, b in pairs))
+    powers = list(zip(_powers(one), _powers(other), strict=False))
+    return statistics.correlation([math.sqrt(a) for a, _ in powers], [math.sqrt(b) for _, b in powers])
 
 
 def frames(pcm: bytes, rate: int, layout: str, sample_format: str) -> Iterable[AudioFrame]:
@@ -110,28 +110,22 @@ def recording(
     layout: str = "mono",
     options: dict[str, str] | None = None,
 ) -> bytes:
-    """A whole file: `container` by FFmpeg's name, `codec` by CODECS' key; speech unless `pcm` (16 kHz mono) is given."""
+    """A whole file: `container` by FFmpeg's name, `codec` by CODECS' key; speech, or this 16 kHz mono `pcm`."""
     encoder, sample_format = CODECS[codec]
     file = io.BytesIO()
     with av.open(file, "w", format=container, container_options=options or {}) as output:
-        stream = output.add_stream(encoder, rate=rate, layout=layout, format=sample_format)
+        stream = cast("AudioStream", output.add_stream(encoder, rate=rate, layout=layout, format=sample_format))
         for frame in frames(speech() if pcm is None else pcm, rate, layout, sample_format):
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     return file.getvalue()
 
 
-def packets(codec: str, pcm: bytes, *, rate: int = 48_000) -> list[Packet]:
-    """The packets of one stream, to be muxed with other timestamps."""
-    with av.open(io.BytesIO(recording("matroska", codec, pcm, rate=rate))) as container:
-        return [packet for packet in container.demux(audio=0) if packet.size]
-
-
 def with_gap(seconds: float, *, container: str = "webm", after: float = 5.0) -> bytes:
     """Speech whose timestamps jump by `seconds` after so many seconds."""
     file = io.BytesIO()
     with (
-        av.open(io.BytesIO(recording("webm", "opus"))) as source,
+        av.open(io.BytesIO(recording("webm", "opus")), "r") as source,
         av.open(file, "w", format=container) as output,
     ):
         stream = output.add_stream_from_template(source.streams.audio[0])
