@@ -31,20 +31,28 @@ __all__ = [
 
 VERDICTS = {
     "audio_rejected": "the provider cannot read the object as audio",
+    "decoder_crashed": "FFmpeg crashed on the file",
+    "decoder_hung": "FFmpeg fell silent over the file: no sound, and no question for more of it",
+    "decoder_out_of_memory": "decoding needs more memory than one file may have",
+    "decoder_out_of_time": "decoding needs more CPU time than one file may have",
     "empty": "the object holds no bytes",
     "exhausted": "MAX_ATTEMPTS attempts failed; the message names the last failure",
     "expired": "the message was published longer ago than MAX_EVENT_AGE_SECONDS",
+    "no_audio": "the file has a sound track, but nothing of it could be decoded",
+    "no_audio_stream": "the file has no sound track",
     "output_collision": "another source's output has the same name",
     "output_locked": "a retention policy or a hold forbids the write",
     "output_name_too_long": "the output's name would be longer than the 1,024 bytes that Cloud Storage takes",
     "too_large": "the object is larger than one request to the provider may be",
+    "too_long": "the recording is longer than MAX_AUDIO_SECONDS, or than one request to the provider may be",
     "unanswered": "the provider left the request and its one repetition without an answer; both may have been billed",
-    "too_long": "the recording is longer than one request to the provider may be",
+    "undecodable": "the object is in no container or codec that we read, or is damaged beyond reading",
 }
 """Why a job ends dead, for good: the label values of `subscriber_jobs_total{reason}`."""
 
 FAILURES = {
     "bad_answer": "the provider's answer has not the promised shape",
+    "decoder_killed": "something outside killed the decoder; where memory runs short, the kernel does",
     "forbidden_object": "access to this object alone is refused",
     "ledger_error": "the ledger failed for this record while it passed its probe",
     "provider_error": "the provider failed for this file while its canary passed",

@@ -1,0 +1,105 @@
+"""Opening a stranger's file: which containers we read, which track, and what the file says of its own length.
+
+The law of this file: FFmpeg sees one file object and nothing else. A text that names other files is no container, and
+no demuxer can open a second file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import BinaryIO, NoReturn, cast
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Discard, Disposition
+
+from subscriber.errors import Permanent
+
+__all__ = ["Recording", "open_recording"]
+
+FORMATS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,gsm,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,oma,tta,voc,"
+    "w64,wav,webm,wv"
+)
+"""Containers that hold sound by themselves. Playlists (concat, hls, dash, sdp), raw samples that need to be told their
+rate, and pictures are not among them."""
+
+SCALE = 1_000_000
+"""A container counts microseconds."""
+
+GUESSED = "Estimating duration from bitrate"
+"""What FFmpeg logs when a container does not say how long it is; such a length proves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """An opened file. Times in seconds; `shares_its_length`: `declared` may be that of a picture."""
+
+    container: InputContainer
+    stream: AudioStream
+    format: str
+    codec: str
+    origin: float
+    declared: float | None
+    shares_its_length: bool
+
+
+def open_recording(file: BinaryIO) -> Recording:
+    """Open the default sound track. Raises Permanent (`undecodable`, `no_audio_stream`), MemoryError."""
+    try:
+        container, guessed = _open(file)
+    except (av.FFmpegError, ValueError, UnicodeDecodeError) as error:
+        if isinstance(error, MemoryError):
+            raise
+        # FFmpeg's own words would list its demuxers.
+        raise Permanent("undecodable", "no container that we read, or its index or header is missing") from error
+    stream = _sound(container)
+    stream.codec_context.thread_count = 1
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all
+    return Recording(
+        container=container,
+        stream=stream,
+        format=container.format.name,
+        codec=stream.codec_context.name,
+        origin=(container.start_time or 0) / SCALE,
+        declared=None if guessed else _declared(container, stream),
+        shares_its_length=stream.duration is None and len(container.streams) > 1,
+    )
+
+
+def _open(file: BinaryIO) -> tuple[InputContainer, bool]:
+    av.logging.set_level(av.logging.WARNING)
+    try:
+        with av.logging.Capture() as logs:
+            container = av.open(
+                file, "r", options={"format_whitelist": FORMATS}, io_open=_refuse, metadata_errors="replace"
+            )
+        return container, any(GUESSED in text for _, _, text in logs)
+    finally:
+        av.logging.set_level(None)
+
+
+def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:  # noqa: ARG001 - FFmpeg's signature
+    raise PermissionError(f"the file asks for another file: {url[:200]}")
+
+
+def _sound(container: InputContainer) -> AudioStream:
+    """The track that a player would play: the first that is marked as the default, else the first."""
+    tracks = container.streams.audio
+    if not tracks:
+        raise Permanent("no_audio_stream", f"{container.format.name} without a sound track")
+    marked = [track for track in tracks if track.disposition & Disposition.default]
+    track = (marked or list(tracks))[0]
+    # PyAV's types do not know that a codec may be missing.
+    if cast("object", track.codec_context) is None:
+        raise Permanent("undecodable", f"{container.format.name}: no decoder for its sound track, or it is encrypted")
+    return track
+
+
+def _declared(container: InputContainer, stream: AudioStream) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return None if container.duration is None else container.duration / SCALE

@@ -1,0 +1,52 @@
+"""What is known of a recording beside its sound. Nothing of ours is imported here but what follows from the samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["AudioWarning", "Facts", "Limits"]
+
+
+@dataclass(frozen=True, slots=True)
+class AudioWarning:
+    """Something that a reader of the transcript should know. `start` and `end` in seconds of the decoded audio.
+
+    `kind` is one of: bad_packets, channels_cancel, format_changed, gap_filled, timestamp_jump, truncated.
+    """
+
+    kind: str
+    message: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A recording. Times in seconds; `declared_seconds` is None where the container does not say or only guesses.
+
+    Before the last piece only the first three are known. `filled_seconds` of `decoded_seconds` are silence that we put
+    where the file's timestamps leave a gap.
+    """
+
+    container: str
+    codec: str
+    declared_seconds: float | None
+    decoded_seconds: float = 0.0
+    filled_seconds: float = 0.0
+    bad_packets: int = 0
+    warnings: tuple[AudioWarning, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one file may cost before it is given up for good.
+
+    `max_audio_seconds` of PCM. `cpu_seconds`: a codec that decodes 100 times as fast as it plays needs 6 minutes for
+    ten hours. `memory_bytes` beside the 120 MB that an idle decoder maps: ordinary files need 10 to 30 MB, an m4a's
+    index 24 bytes a frame. `silence_seconds`: neither sound nor a question although nobody keeps it waiting.
+    """
+
+    max_audio_seconds: float = 36_000.0
+    cpu_seconds: int = 900
+    memory_bytes: int = 256 * 2**20
+    silence_seconds: float = 60.0
