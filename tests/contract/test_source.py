@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import grpc  # type: ignore[import-untyped, unused-ignore]  # mypy says so only once a run
 import pytest
 
 from subscriber.adapters.inbox import InboxSource
@@ -293,6 +296,26 @@ def test_where_nothing_listens_pubsub_is_away(call: str) -> None:
         CALLS[call](source)
     assert (down.value.neighbour, down.value.reason) == ("pubsub", "unavailable")
     assert rpc_errors(metrics, "unavailable") == 1
+
+
+def test_a_server_that_lets_an_empty_pull_run_into_its_deadline_is_not_away() -> None:
+    """Neither emulator nor production do so usually; that it may happen is in Google's documentation."""
+    stopped = threading.Event()
+
+    class Silent(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
+        def service(self, _: object) -> object:
+            return grpc.unary_unary_rpc_method_handler(lambda *_: stopped.wait(SOON))
+
+    with ThreadPoolExecutor(2) as threads:
+        server = grpc.server(threads, handlers=[Silent()])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        metrics = Metrics()
+        with closing(PubSubSource(["projects/p/subscriptions/sub"], f"127.0.0.1:{port}", 0.5, metrics)) as source:
+            assert source.pull(1) == []
+            assert rpc_errors(metrics, "deadline_exceeded") == 0
+        stopped.set()
+        server.stop(grace=None)
 
 
 def test_without_credentials_the_remedy_is_a_login(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
