@@ -1,6 +1,6 @@
 """Opening a stranger's file: which containers we read, which track, and what the file says of its own length.
 
-The law of this file: FFmpeg sees one file object and nothing else. A text that names other files is not a container, and
+The law of this file: FFmpeg sees one file object and nothing else. A text that names other files is no container, and
 no demuxer can open a second file.
 """
 

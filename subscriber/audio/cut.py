@@ -29,8 +29,8 @@ PAUSE = 30
 """Frames: a cut is made in the middle of the quietest 300 ms (measured; the word error rates are in bench/)."""
 
 TAIL = 300
-"""Frames: what is left behind a cut is at least 3 s long. Models invent words for less. A last stretch between one chunk
-and one chunk and a tail is cut earlier, so that none is longer than asked for."""
+"""Frames: what is left behind a cut is at least 3 s long. Models invent words for less. What is a little
+longer than a chunk is therefore cut a little earlier."""
 
 SILENCE = 1000
 """Frames: a silent stretch is at least 10 s long; shorter ones are pauses, and a pause tells a model something."""
@@ -42,13 +42,13 @@ NEAR_FLOOR = 4
 """Power ratio of 6 dB: what is louder than the noise floor by more is sound, what is not is floor."""
 
 FLOOR_CHUNKS = 10
-"""The floor is the quietest pause of the last ten chunks (up to 5 minutes) and of what lies ahead: a room may change."""
+"""The floor is the quietest pause of the last ten chunks (up to 5 minutes) and of what lies ahead: rooms change."""
 
 STRIDE = 2
 """Every second sample tells a frame's power as well as all do: what lies above 4 kHz is folded, not lost."""
 
 FAINTEST = (FRAME_SAMPLES // STRIDE) ** 2
-"""Power of a frame whose samples are one unit off on average (-90 dBFS): rounding noise. Quiet speech has 200 times it."""
+"""Power of a frame whose samples are one unit off on average (-90 dBFS): rounding noise, a 200th of quiet speech."""
 
 NO_FLOOR = 2**60
 """More than any sound's power: where all is digital silence there is no noise to measure."""
@@ -142,7 +142,7 @@ class _Cutter:
         if max(stop, known) < SILENCE and not known:
             return 0
         stop = max(stop, known)
-        if ended and stop == end:
+        if ended and stop == end <= self.longest:
             return end
         length = min(stop - MARGIN, end - TAIL)
         if length < TAIL:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import av
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 from av.packet import Packet
 
 from subscriber.audio.containers import Recording, open_recording
@@ -29,13 +30,16 @@ PIECE_BYTES = 64 * 1024
 HOPELESS = 100
 """So many failures to read in a row, and the rest of the file is given up: it is cut short, with a warning."""
 
+NOTABLE_SECONDS = 1.0
+"""A gap or a jump of this length gets a warning of its own."""
+
+LONGEST_OGG_PAGE = 65_307
+
 MOST_WARNINGS = 20
 """Of one kind; a file with thousands of gaps must not make a thousand lines."""
 
 
-def decode(
-    file: BinaryIO, max_seconds: float, opened: Callable[[Facts], None], hear: Callable[[bytes], None]
-) -> Facts:
+def decode(file: BinaryIO, max_seconds: float, opened: Callable[[Facts], None], hear: Callable[[bytes], None]) -> Facts:
     """Tell `opened` what the container says, `hear` the PCM in pieces, and return what became known.
 
     Raises Permanent (`undecodable`, `no_audio_stream`, `no_audio`, `too_long`), MemoryError.
@@ -97,8 +101,8 @@ class _Sink:
 
 
 @dataclass(slots=True)
-class _Bad:
-    """Packets that could not be read or decoded, and where in the sound."""
+class _Places:
+    """Where in the sound something happened, too often for a warning each."""
 
     count: int = 0
     first: float = 0.0
@@ -116,7 +120,9 @@ class _Decoding:
         self._timeline = Timeline(recording.origin, recording.declared)
         self._mixdown = Mixdown()
         self.sink = sink
-        self.bad = _Bad()
+        self.bad = _Places()
+        self._gaps = _Places()
+        self._gave_up = False
         self.filled = 0
         self.warnings: list[AudioWarning] = []
 
@@ -134,7 +140,7 @@ class _Decoding:
         self.sink.write(self._mixdown.flush())
         self.sink.flush()
 
-    def _packets(self) -> Iterator[Packet]:
+    def _packets(self) -> Iterator[Packet[AudioStream]]:
         """Every packet of the track; a place that cannot be read is stepped over."""
         failures = 0
         while failures < HOPELESS:
@@ -145,10 +151,12 @@ class _Decoding:
             except MemoryError:
                 raise
             except av.FFmpegError:
-                self.bad.add(self.sink.seconds)
                 failures += 1
+                if failures == 1:
+                    self.bad.add(self.sink.seconds)
             else:
                 return
+        self._gave_up = True
 
     def _frame(self, frame: AudioFrame) -> None:
         try:
@@ -170,12 +178,14 @@ class _Decoding:
             samples = round(seconds * SAMPLE_RATE)
             self.sink.silence(samples)
             self.filled += samples
+            if seconds < NOTABLE_SECONDS:
+                self._gaps.add(start)
             self._warn("gap_filled", f"{seconds:.1f} s are missing and were filled with silence", start, seconds)
         else:
             self._warn("timestamp_jump", f"the timestamps jump by {seconds:+.1f} s", start, seconds)
 
     def _warn(self, kind: str, message: str, start: float, seconds: float) -> None:
-        if abs(seconds) >= 1 and sum(one.kind == kind for one in self.warnings) < MOST_WARNINGS:
+        if abs(seconds) >= NOTABLE_SECONDS and sum(one.kind == kind for one in self.warnings) < MOST_WARNINGS:
             self.warnings.append(AudioWarning(kind, message, start, max(start, self.sink.seconds)))
 
     def closing_warnings(self, unfinished: bool) -> Iterator[AudioWarning]:
@@ -184,6 +194,9 @@ class _Decoding:
         if self.bad.count:
             text = f"{self.bad.count} packets could not be decoded"
             yield AudioWarning("bad_packets", text, self.bad.first, self.bad.last)
+        if self._gaps.count:
+            text = f"{self._gaps.count} gaps of less than {NOTABLE_SECONDS:.0f} s were filled with silence"
+            yield AudioWarning("gap_filled", text, self._gaps.first, self._gaps.last)
         if self._mixdown.changes:
             text = f"the sound's format changes {self._mixdown.changes} times"
             yield AudioWarning("format_changed", text, 0.0, end)
@@ -193,8 +206,10 @@ class _Decoding:
         declared = self._recording.declared
         if declared and declared - end > _tolerance(declared, self._recording.shares_its_length):
             yield AudioWarning("truncated", f"the file declares {declared:.1f} s", end, declared)
+        elif self._gave_up:
+            yield AudioWarning("truncated", "what follows cannot be read", end, end)
         elif unfinished:
-            yield AudioWarning("truncated", "the file ends without its end mark", end, end)
+            yield AudioWarning("truncated", "the file ends before its container does", end, end)
 
 
 def _tolerance(declared: float, shares_its_length: bool) -> float:
@@ -203,11 +218,16 @@ def _tolerance(declared: float, shares_its_length: bool) -> float:
 
 
 def _unfinished(file: BinaryIO, container: str) -> bool:
-    """Whether an Ogg's last page is not marked as the last: its length cannot tell, for it is read off that page."""
-    if container != "ogg":
-        return False
-    file.seek(0, 2)
-    file.seek(max(0, file.tell() - 2**17))
-    tail = file.read(2**17)
-    page = tail.rfind(b"OggS")
-    return page < 0 or len(tail) < page + 6 or not tail[page + 5] & 4
+    """Whether the container itself goes on, where FFmpeg takes the length from what is there and would not tell."""
+    size = file.seek(0, 2)
+    if container == "ogg":
+        # The last page is marked as the last.
+        file.seek(max(0, size - LONGEST_OGG_PAGE))
+        tail = file.read(LONGEST_OGG_PAGE)
+        page = tail.rfind(b"OggS")
+        return page < 0 or len(tail) < page + 6 or not tail[page + 5] & 4
+    if container == "wav":
+        file.seek(0)
+        declared = int.from_bytes(file.read(8)[4:], "little")
+        return size < declared + 8 < 2**32 - 2**16  # more is a writer that did not know
+    return False

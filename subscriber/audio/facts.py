@@ -41,8 +41,8 @@ class Facts:
 class Limits:
     """What one file may cost before it is given up for good.
 
-    `max_audio_seconds` of PCM. `cpu_seconds`: the slowest codec decodes 100 times as fast as it plays, so ten hours take
-    6 minutes. `memory_bytes` beside the 120 MB that an idle decoder maps: ordinary files need 10 to 30 MB, an m4a's
+    `max_audio_seconds` of PCM. `cpu_seconds`: a codec that decodes 100 times as fast as it plays needs 6 minutes for
+    ten hours. `memory_bytes` beside the 120 MB that an idle decoder maps: ordinary files need 10 to 30 MB, an m4a's
     index 24 bytes a frame. `silence_seconds`: neither sound nor a question although nobody keeps it waiting.
     """
 

@@ -24,7 +24,7 @@ def encode_flac(pcm: bytes) -> bytes:
     options = {"fflags": "+bitexact", "flags": "+bitexact"}
     with av.open(file, "w", format="flac", container_options=options) as container:
         stream = container.add_stream("flac", rate=SAMPLE_RATE, options={"compression_level": COMPRESSION})
-        stream.layout, stream.format = "mono", "s16"  # type: ignore[assignment]  # PyAV takes names for both
+        stream.layout, stream.format = "mono", "s16"
         stream.codec_context.flags |= av.codec.context.Flags.bitexact
         for start in range(0, len(pcm), FRAME_SAMPLES * SAMPLE_BYTES):
             container.mux(stream.encode(_frame(pcm[start : start + FRAME_SAMPLES * SAMPLE_BYTES], start)))

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NoReturn, cast
 
 from subscriber.audio.decoder import decode
 from subscriber.audio.facts import Facts
-from subscriber.audio.wire import DATA, DONE, FAILED, JOB, OPENED, PCM, RANGE, READ, Link, ProtocolError
+from subscriber.audio.wire import DATA, DONE, FAILED, OPENED, PCM, RANGE, READ, Link, ProtocolError
 from subscriber.errors import Permanent
 
 __all__ = ["FAULTS", "serve"]
@@ -30,10 +30,8 @@ def serve(sock: socket.socket, fault: str | None) -> int:
     """Serve the one job that comes over the socket; return the exit code: 0 when a verdict was given."""
     link = Link(sock)
     try:
-        kind, payload = link.receive()
-        if kind != JOB:
-            raise ProtocolError(repr(kind))
-        link.send_json(*_verdict(link, json.loads(payload), fault))
+        _, job = link.receive()
+        link.send_json(*_verdict(link, json.loads(job), fault))
     except (EOFError, OSError, ProtocolError):
         return 1
     return 0

@@ -15,7 +15,7 @@ from subscriber.audio.wire import SAMPLE_BYTES, SAMPLE_RATE
 __all__ = ["Mixdown"]
 
 CANCELLED = 0.1
-"""Left plus right keep less than this part of the power that two unrelated channels would keep: correlation below -0.9."""
+"""Left plus right keep less than this part of the power that unrelated channels keep: a correlation below -0.9."""
 
 WINDOW_SAMPLES = SAMPLE_RATE
 """How much is judged at a time: a second holds speech and is short enough for a file that changes its mind."""

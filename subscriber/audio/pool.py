@@ -3,8 +3,8 @@
 The law of this file: the daemon's own process never lets FFmpeg near a stranger's bytes, and the process that does so
 has no credential: its environment is written here, word for word.
 
-Why a process for every file and not a fixed number of them that yield: one is forked in 4 ms and, while it waits for its
-consumer, holds 4 to 7 MB of its own and no CPU (`python -m bench.decode` measures both). So a long recording that waits
+Why a process for every file and not a few that yield: one is forked in milliseconds and, while it waits for its
+consumer, holds a few MB of its own and no CPU (`python -m bench.decode` measures both). So a long recording that waits
 for slots holds nothing that a short one needs, and which file crashed a decoder is never a question.
 """
 
@@ -111,7 +111,7 @@ class DecoderPool:
             self._process = subprocess.Popen(  # noqa: S603 - ourselves
                 # -P: nothing in the working directory can take the place of a module.
                 [sys.executable, "-P", "-m", "subscriber.audio.child", *self._arguments],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 cwd="/",
                 env={"PYTHONPATH": str(Path(__file__).parents[2])},
@@ -161,7 +161,7 @@ class Decoding:
                 self._crashed(f"says {kind!r}")
             self._bytes_left -= len(payload)
             if self._bytes_left < 0:
-                raise Permanent("too_long", f"more than the {self._limits.max_audio_seconds:.0f} s of MAX_AUDIO_SECONDS")
+                raise Permanent("too_long", f"more than {self._limits.max_audio_seconds:.0f} s of sound")
             yield payload
 
     def close(self) -> None:

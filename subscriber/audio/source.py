@@ -17,8 +17,8 @@ BLOCK_BYTES = 4 * 2**20
 """Measured on Cloud Storage: an m4a with its index at the end costs 5 requests, an hour of MP3 about 15."""
 
 BLOCKS_KEPT = 10
-"""Together 40 MiB, for all jobs. A decoder reads at one place, or at two (sound and picture far apart); sixteen decoders
-that are all at work at once fetch a block now and then a second time."""
+"""Together 40 MiB, for all jobs. A decoder reads at one place, or at two (sound and picture far apart); sixteen that
+are all at work at once fetch a block now and then a second time."""
 
 
 class Bytes(Protocol):

@@ -1,0 +1,194 @@
+"""The decoders' processes: what they know, what ends them, and that each ends alone."""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from subscriber.audio.facts import Limits
+from subscriber.audio.pool import DecoderPool, Decoding
+from subscriber.audio.verdicts import permanent_of
+from subscriber.errors import Permanent, Transient
+from tests.audio.making import RATE, Memory, decoded, recording, speech
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def children(pid: int | None) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(child) for child in listed.split()]
+
+
+def await_the_end_of(pid: int) -> None:
+    """Returns when the process has ended; nobody has to look again and again."""
+    watched = os.pidfd_open(pid)
+    try:
+        assert select.select([watched], [], [], 20)[0], "it lives on"
+    finally:
+        os.close(watched)
+
+
+def long_file() -> Memory:
+    return Memory(recording("flac", "flac", speech(120), rate=RATE))
+
+
+def newest(pool: DecoderPool, before: list[int]) -> int:
+    (pid,) = set(children(pool.pid)) - set(before)
+    return pid
+
+
+def test_a_decoder_knows_no_credential_and_holds_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/secret.json")
+    kept = os.open(os.devnull, os.O_RDONLY)
+    os.set_inheritable(kept, True)
+    with DecoderPool() as pool, pool.open(long_file()) as decoding:
+        next(iter(decoding))
+        for pid in (pool.pid, *children(pool.pid)):
+            environment = Path(f"/proc/{pid}/environ").read_bytes().rstrip(b"\0").split(b"\0")
+            assert [entry.partition(b"=")[0] for entry in environment] == [b"PYTHONPATH"]
+        (child,) = children(pool.pid)
+        # stdin, stdout, stderr, and its end of the socket.
+        assert len(list(Path(f"/proc/{child}/fd").iterdir())) <= 5
+    os.close(kept)
+
+
+def test_a_decoder_never_imports_a_cloud() -> None:
+    code = "import sys, subscriber.audio.child; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"google", "openai", "grpc", "numpy", "subprocess"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("crash", "decoder_crashed"),
+        ("raise", "decoder_crashed"),
+        ("hang", "decoder_hung"),
+        ("spin", "decoder_out_of_time"),
+        ("eat", "decoder_out_of_memory"),
+    ],
+)
+def test_a_decoder_that_goes_wrong_condemns_its_file(fault: str, reason: str) -> None:
+    limits = Limits(cpu_seconds=1, memory_bytes=64 * 2**20, silence_seconds=0.5 if fault == "hang" else 20)
+    with DecoderPool(("--fault", fault)) as pool, pytest.raises(Permanent) as condemned:
+        decoded(pool, recording("wav", "s24"), limits)
+    assert condemned.value.reason == reason
+
+
+def test_a_decoder_that_is_killed_from_outside_costs_an_attempt_and_condemns_nobody() -> None:
+    with DecoderPool(("--fault", "killed")) as pool, pytest.raises(Transient) as failed:
+        decoded(pool, recording("wav", "s24"))
+    assert failed.value.reason == "decoder_killed"
+
+
+def test_a_decoder_dies_alone(pool: DecoderPool) -> None:
+    before = children(pool.pid)
+    with pool.open(long_file()) as neighbour, pool.open(long_file()) as victim:
+        pieces = iter(neighbour)
+        heard = next(pieces)
+        first, second = sorted(set(children(pool.pid)) - set(before))
+        os.kill(second, signal.SIGSEGV)
+        with pytest.raises(Permanent) as condemned:
+            list(victim)
+        assert condemned.value.reason == "decoder_crashed"
+        assert "SIGSEGV" in str(condemned.value)
+        assert len(heard + b"".join(pieces)) == 120 * 2 * RATE
+    await_the_end_of_if_alive(first)
+
+
+def await_the_end_of_if_alive(pid: int) -> None:
+    try:
+        await_the_end_of(pid)
+    except ProcessLookupError:
+        return
+
+
+def test_leaving_a_decoding_ends_its_process(pool: DecoderPool) -> None:
+    before = children(pool.pid)
+    with pool.open(long_file()) as decoding:
+        next(iter(decoding))
+        watched = os.pidfd_open(newest(pool, before))
+    assert select.select([watched], [], [], 20)[0]
+    os.close(watched)
+
+
+def test_a_hanging_process_is_killed_when_nobody_wants_it_any_more() -> None:
+    with DecoderPool(("--fault", "hang")) as pool, pool.open(long_file()) as decoding:
+        watched = os.pidfd_open(children(pool.pid)[0])
+        decoding.close()
+        assert select.select([watched], [], [], 20)[0]
+        os.close(watched)
+
+
+def test_no_process_outlives_the_pool_and_closing_twice_is_fine() -> None:
+    pool = DecoderPool(("--fault", "hang"))
+    with pool, pool.open(long_file()):
+        watched = [os.pidfd_open(pid) for pid in (pool.pid or 0, *children(pool.pid))]
+        pool.close()
+        for one in watched:
+            assert select.select([one], [], [], 20)[0]
+            os.close(one)
+    assert pool.pid is None
+
+
+def test_a_killed_nursery_is_replaced_and_its_decoders_finish() -> None:
+    with DecoderPool() as pool, pool.open(long_file()) as running:
+        pieces = iter(running)
+        heard = len(next(pieces))
+        assert pool.pid
+        watched = os.pidfd_open(pool.pid)
+        os.kill(pool.pid, signal.SIGKILL)
+        assert select.select([watched], [], [], 20)[0]
+        os.close(watched)
+        assert len(decoded(pool, recording("wav", "s24"))[0]) == 20 * 2 * RATE
+        assert heard + sum(map(len, pieces)) == 120 * 2 * RATE
+
+
+def test_recordings_that_wait_for_their_consumers_hold_up_nobody(pool: DecoderPool) -> None:
+    with ExitStack() as waiting:
+        started: list[Decoding] = [waiting.enter_context(pool.open(long_file())) for _ in range(24)]
+        firsts = [next(iter(one)) for one in started]
+        assert len(decoded(pool, recording("wav", "s24"))[0]) == 20 * 2 * RATE
+        assert len(set(firsts)) == 1
+
+
+def test_a_decoder_is_never_more_than_ten_seconds_ahead_of_its_consumer(pool: DecoderPool) -> None:
+    class Watched(Memory):
+        furthest = 0
+
+        def read(self, offset: int, size: int) -> bytes:
+            Watched.furthest = max(Watched.furthest, offset)
+            return super().read(offset, size)
+
+    source = Watched(recording("wav", "s24", speech(120), rate=RATE))
+    heard = 0
+    with pool.open(source) as decoding:
+        for piece in decoding:
+            heard += len(piece) // 2
+            # Beside the socket's buffer there is what was read ahead in one go: 256 KiB are 5.5 s here.
+            assert Watched.furthest / 3 - heard < 16 * RATE
+
+
+def test_a_job_has_the_limits_that_it_was_given(pool: DecoderPool) -> None:
+    before = children(pool.pid)
+    with pool.open(long_file(), Limits(cpu_seconds=77)) as decoding:
+        next(iter(decoding))
+        pid = newest(pool, before)
+        assert resource.prlimit(pid, resource.RLIMIT_CPU) == (77, 82)
+        assert resource.prlimit(pid, resource.RLIMIT_FSIZE) == (0, 0)
+        assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)
+        assert resource.prlimit(pid, resource.RLIMIT_AS)[0] < 700 * 2**20
+
+
+@pytest.mark.parametrize("words", [b"", b"[]", b"{}", b'{"reason": "unanswered", "message": ""}', b"\xff"])
+def test_a_decoder_cannot_condemn_a_file_with_words_of_its_own(words: bytes) -> None:
+    assert permanent_of(words).reason == "decoder_crashed"
