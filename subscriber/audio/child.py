@@ -52,6 +52,7 @@ class _Nursery:
         finally:
             for pid in self._at_work:
                 os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
 
     def _turn(self) -> bool:
         for key, _ in self._selector.select():

@@ -20,7 +20,7 @@ from subscriber.errors import Permanent
 __all__ = ["FAULTS", "serve"]
 
 READ_AHEAD_BYTES = 256 * 1024
-"""FFmpeg asks for 32 KiB at a time; an uncompressed hour would be 20,000 questions."""
+"""FFmpeg mostly asks for 32 KiB at a time; an uncompressed hour would be 20,000 questions."""
 
 OPEN_FILES = 64
 """A decoder opens none; Python opens a few when it imports."""
@@ -86,7 +86,7 @@ class _RemoteFile:
     def read(self, size: int) -> bytes:
         start = self._position - self._ahead_from
         if not 0 <= start < len(self._ahead):
-            self._ahead, self._ahead_from, start = self._fetch(size), self._position, 0
+            self._ahead, self._ahead_from, start = self._fetch(), self._position, 0
         data = self._ahead[start : start + size]
         self._position += len(data)
         return data
@@ -98,8 +98,9 @@ class _RemoteFile:
     def tell(self) -> int:
         return self._position
 
-    def _fetch(self, size: int) -> bytes:
-        size = min(max(size, READ_AHEAD_BYTES), self._size - self._position)
+    def _fetch(self) -> bytes:
+        # FFmpeg takes a cover or an index in one go, of any size, and is content with less than it asked for.
+        size = min(READ_AHEAD_BYTES, self._size - self._position)
         if size <= 0:
             return b""
         try:

@@ -17,8 +17,10 @@ BLOCK_BYTES = 4 * 2**20
 """Measured on Cloud Storage: an m4a with its index at the end costs 5 requests, an hour of MP3 about 15."""
 
 BLOCKS_KEPT = 10
-"""Together 40 MiB, for all jobs. A decoder reads at one place, or at two (sound and picture far apart); sixteen that
-are all at work at once fetch a block now and then a second time."""
+"""Together 40 MiB, for all jobs: sixteen decoders that are all at work fetch a block now and then a second time."""
+
+BLOCKS_OF_ONE = 2
+"""A decoder reads at one place, or at two (its index and its sound; sound and picture far apart), and seldom goes back."""
 
 
 class Bytes(Protocol):
@@ -73,6 +75,8 @@ class BlockCache:
         data = source.read(offset, min(self._block_bytes, source.size - offset))
         with self._lock:
             self._blocks[key] = data
+            for old in [old for old in self._blocks if old[0] == key[0]][:-BLOCKS_OF_ONE]:
+                del self._blocks[old]
             while len(self._blocks) > self._kept:
                 self._blocks.popitem(last=False)
         return data

@@ -68,6 +68,15 @@ def test_a_sound_recording_comes_back_whole_and_without_a_warning(pool: DecoderP
     assert alike(shifted(pcm, delay), speech()) > 0.98
 
 
+def test_a_cover_of_three_megabytes_is_stepped_over(pool: DecoderPool) -> None:
+    """FFmpeg reads it in one go: more than a decoder may ask for at once."""
+    cover = b"\0image/png\0\3\0" + bytes(3_000_000)
+    frame = b"APIC" + struct.pack(">IH", len(cover), 0) + cover
+    size = bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0))
+    pcm, _ = decoded(pool, b"ID3\3\0\0" + size + frame + WHOLE["mp3"]())
+    assert alike(pcm, speech()) > 0.98
+
+
 def test_gsm_is_decoded(pool: DecoderPool) -> None:
     pcm, facts = decoded(pool, gsm_wav(5))
     assert facts.codec == "gsm_ms"
@@ -159,11 +168,8 @@ def test_later_words_keep_their_time_across_a_gap(pool: DecoderPool) -> None:
     pcm, facts = decoded(pool, with_gap(20))
     assert facts.filled_seconds == pytest.approx(20, abs=0.01)
     (warning,) = facts.warnings
-    assert (warning.kind, warning.start, warning.end) == (
-        "gap_filled",
-        pytest.approx(5, abs=0.05),
-        pytest.approx(25, 1),
-    )
+    assert warning.kind == "gap_filled"
+    assert [warning.start, warning.end] == pytest.approx([5, 25], abs=0.05)
     assert not any(shifted(pcm, 5.1)[: 19 * 2 * RATE])
     assert alike(shifted(pcm, 25.1), shifted(speech(), 5.1)) > 0.98
 
