@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from subscriber.audio.facts import Limits
-from subscriber.audio.pool import DecoderPool, Decoding
+from subscriber.audio.pool import ENVIRONMENT, DecoderPool, Decoding
 from subscriber.audio.verdicts import permanent_of
 from subscriber.errors import Permanent, Transient
 from tests.audio.making import RATE, Memory, decoded, recording, speech
@@ -54,7 +54,7 @@ def test_a_decoder_knows_no_credential_and_holds_nothing_of_ours(monkeypatch: py
         next(iter(decoding))
         for pid in (pool.pid, *children(pool.pid)):
             environment = Path(f"/proc/{pid}/environ").read_bytes().rstrip(b"\0").split(b"\0")
-            assert [entry.partition(b"=")[0] for entry in environment] == [b"PYTHONPATH"]
+            assert {entry.partition(b"=")[0].decode() for entry in environment} == set(ENVIRONMENT)
         (child,) = children(pool.pid)
         # stdin, stdout, stderr, and its end of the socket.
         assert len(list(Path(f"/proc/{child}/fd").iterdir())) <= 5
