@@ -87,13 +87,12 @@ class DecoderPool:
         """
         if not source.size:
             raise Permanent("empty", "the object holds no bytes")
-        limits = limits or Limits()
         link, its_link = socket.socketpair()
         status, its_status = socket.socketpair()
-        with its_link, its_status, self._lock:
-            # Who is asked while the child is being replaced waits for the lock; a child lives for weeks.
+        with its_link, its_status, self._lock, suppress(BrokenPipeError):
+            # A child that has just died tells nothing; then the two ends close and the Decoding says so.
             socket.send_fds(self._living(), [b"+"], [its_link.fileno(), its_status.fileno()])
-        return Decoding(link, status, source, limits)
+        return Decoding(link, status, source, limits or Limits())
 
     def close(self) -> None:
         """End every decoder; who reads one meets Transient."""
