@@ -90,15 +90,15 @@ class _Nursery:
                 for standard in range(3):
                     os.dup2(nothing.fileno(), standard)
             _offer_to_the_kernel()
-            code = jobs.serve(socket.socket(fileno=os.dup(LINK_FD)), self._fault)
+            code = jobs.serve(socket.socket(fileno=LINK_FD), self._fault)
         finally:
             # Neither the nursery's objects nor PyAV's are taken apart here.
             os._exit(code)
 
     def _abandon(self, pid: int) -> None:
         """The daemon has closed its end: the job's process has no reader any more, or is too slow for it."""
-        self._selector.unregister(self._at_work[pid])
-        with suppress(ProcessLookupError):
+        if pid in self._at_work:  # else it was reaped in the same turn
+            self._selector.unregister(self._at_work[pid])
             os.kill(pid, signal.SIGKILL)
 
     def _reap(self) -> None:

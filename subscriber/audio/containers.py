@@ -49,7 +49,7 @@ def open_recording(file: BinaryIO) -> Recording:
     """Open the default sound track. Raises Permanent (`undecodable`, `no_audio_stream`), MemoryError."""
     try:
         container, guessed = _open(file)
-    except (av.FFmpegError, ValueError, UnicodeDecodeError) as error:
+    except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, MemoryError):
             raise
         # FFmpeg's own words would list its demuxers.

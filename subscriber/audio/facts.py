@@ -1,4 +1,4 @@
-"""What is known of a recording beside its sound. Nothing of ours is imported here but what follows from the samples."""
+"""What is known of a recording beside its sound, and what it may cost. Nouns only; nothing of ours is imported here."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from operator import mul
 
+import av
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
@@ -41,9 +42,14 @@ class Mixdown:
         """Return the PCM that is ready; the resampler keeps a few milliseconds. Raises av.FFmpegError, ValueError."""
         frame.pts = None
         kind = (frame.sample_rate, frame.layout.name, frame.format.name)
-        rest = b"" if kind == self._kind else self._change(kind, frame.layout.nb_channels)
-        assert self._resampler is not None  # noqa: S101 - _change made it
-        return rest + self._take(self._resampler.resample(frame))
+        rest = b""
+        if not self._resampler or kind != self._kind:
+            rest, self._resampler = self.flush(), self._begin(kind, frame.layout.nb_channels)
+        try:
+            return rest + self._take(self._resampler.resample(frame))
+        except (av.FFmpegError, ValueError):
+            self._resampler = self._stereo = None  # half made: it must not be asked again
+            raise
 
     def flush(self) -> bytes:
         """Return what is still held back, and forget it all: the next frame begins anew."""
@@ -51,17 +57,16 @@ class Mixdown:
         if self._stereo:
             pcm += self._stereo.flush()
             self.cancelled_windows += self._stereo.cancelled_windows
-        self._kind = self._resampler = self._stereo = None
+        self._resampler = self._stereo = None
         return pcm
 
-    def _change(self, kind: tuple[int, str, str], channels: int) -> bytes:
-        self.changes += self._kind is not None
-        rest = self.flush()
-        layout, name = ("stereo", "s16p") if channels == 2 else ("mono", "s16")
-        self._resampler = AudioResampler(format=name, layout=layout, rate=SAMPLE_RATE)
-        self._stereo = _Stereo() if channels == 2 else None
+    def _begin(self, kind: tuple[int, str, str], channels: int) -> AudioResampler:
+        self.changes += self._kind not in {None, kind}
         self._kind = kind
-        return rest
+        if channels != 2:
+            return AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+        self._stereo = _Stereo()
+        return AudioResampler(format="s16p", layout="stereo", rate=SAMPLE_RATE)
 
     def _take(self, frames: list[AudioFrame]) -> bytes:
         if self._stereo:

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
@@ -87,13 +88,12 @@ class DecoderPool:
         """
         if not source.size:
             raise Permanent("empty", "the object holds no bytes")
-        limits = limits or Limits()
         link, its_link = socket.socketpair()
         status, its_status = socket.socketpair()
-        with its_link, its_status, self._lock:
-            # Who is asked while the child is being replaced waits for the lock; a child lives for weeks.
+        with its_link, its_status, self._lock, suppress(BrokenPipeError):
+            # A child that has just died tells nothing; then the two ends close and the Decoding says so.
             socket.send_fds(self._living(), [b"+"], [its_link.fileno(), its_status.fileno()])
-        return Decoding(link, status, source, limits)
+        return Decoding(link, status, source, limits or Limits())
 
     def close(self) -> None:
         """End every decoder; who reads one meets Transient."""
@@ -177,23 +177,12 @@ class Decoding:
         self._status.close()
 
     def _begin(self) -> Facts:
-        limits = self._limits
-        self._tell(
-            {
-                "size": self._source.size,
-                "max_audio_seconds": limits.max_audio_seconds,
-                "cpu_seconds": limits.cpu_seconds,
-                "memory_bytes": limits.memory_bytes,
-            }
-        )
+        with suppress(OSError):  # a decoder that is dead already is met by who reads next
+            self._link.send_json(JOB, {"size": self._source.size, **asdict(self._limits)})
         kind, payload = self._next()
         if kind != OPENED:
             self._crashed(f"says {kind!r}")
         return self._facts(payload)
-
-    def _tell(self, job: dict[str, float]) -> None:
-        with suppress(OSError):  # a child that is already dead is met by who reads next
-            self._link.send_json(JOB, job)
 
     def _next(self) -> tuple[bytes, bytes]:
         """The next word that is not a question; questions are answered."""

@@ -20,7 +20,7 @@ BLOCKS_KEPT = 10
 """Together 40 MiB, for all jobs: sixteen decoders that are all at work fetch a block now and then a second time."""
 
 BLOCKS_OF_ONE = 2
-"""A decoder reads at one place, or at two (its index and its sound; sound and picture apart), and seldom goes back."""
+"""A decoder reads at one place or at two (index and sound; sound and picture far apart), and seldom goes back."""
 
 
 class Bytes(Protocol):

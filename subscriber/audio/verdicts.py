@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from subscriber.audio.facts import AudioWarning, Facts
@@ -23,9 +24,9 @@ def facts_of(payload: bytes) -> Facts:
     return Facts(
         container=_text(told["container"]),
         codec=_text(told["codec"]),
-        declared_seconds=None if declared is None else float(declared),
-        decoded_seconds=float(told["decoded_seconds"]),
-        filled_seconds=float(told["filled_seconds"]),
+        declared_seconds=None if declared is None else _seconds(declared),
+        decoded_seconds=_seconds(told["decoded_seconds"]),
+        filled_seconds=_seconds(told["filled_seconds"]),
         bad_packets=int(told["bad_packets"]),
         warnings=tuple(_warning(one) for one in told["warnings"]),
     )
@@ -42,7 +43,15 @@ def permanent_of(payload: bytes) -> Permanent:
 
 
 def _warning(told: dict[str, Any]) -> AudioWarning:
-    return AudioWarning(_text(told["kind"]), _text(told["message"]), float(told["start"]), float(told["end"]))
+    return AudioWarning(_text(told["kind"]), _text(told["message"]), _seconds(told["start"]), _seconds(told["end"]))
+
+
+def _seconds(value: object) -> float:
+    """A length that can be: neither infinite nor below nothing."""
+    seconds = float(str(value))
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{seconds} s")
+    return seconds
 
 
 def _text(value: object) -> str:

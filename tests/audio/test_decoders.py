@@ -15,7 +15,7 @@ import pytest
 
 from subscriber.audio.facts import Limits
 from subscriber.audio.pool import ENVIRONMENT, DecoderPool, Decoding
-from subscriber.audio.verdicts import permanent_of
+from subscriber.audio.verdicts import facts_of, permanent_of
 from subscriber.errors import Permanent, Transient
 from tests.audio.making import RATE, Memory, decoded, recording, speech
 
@@ -187,6 +187,13 @@ def test_a_job_has_the_limits_that_it_was_given(pool: DecoderPool) -> None:
         assert resource.prlimit(pid, resource.RLIMIT_FSIZE) == (0, 0)
         assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)
         assert resource.prlimit(pid, resource.RLIMIT_AS)[0] < 700 * 2**20
+
+
+@pytest.mark.parametrize("seconds", ["NaN", "Infinity", "-1", '"long"', "[]"])
+def test_a_decoder_cannot_tell_lengths_that_cannot_be(seconds: str) -> None:
+    told = f'{{"container": "x", "codec": "x", "declared_seconds": {seconds}}}'
+    with pytest.raises(ValueError, match=r".+"):
+        facts_of(told.encode())
 
 
 @pytest.mark.parametrize("words", [b"", b"[]", b"{}", b'{"reason": "unanswered", "message": ""}', b"\xff"])

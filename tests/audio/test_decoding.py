@@ -291,6 +291,16 @@ def test_a_bomb_that_hides_its_length_is_stopped_at_the_limit(pool: DecoderPool)
     assert 50 * 2 * RATE < sum(map(len, heard)) <= 60 * 2 * RATE
 
 
+def test_channels_that_nobody_can_place_are_refused(pool: DecoderPool) -> None:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as output:
+        output.setparams((9, 2, RATE, 0, "NONE", ""))
+        output.writeframes(bytes(9 * 2 * RATE))
+    with pytest.raises(Permanent) as refused:
+        decoded(pool, file.getvalue())
+    assert refused.value.reason == "no_audio"
+
+
 def test_what_the_source_raises_passes_through(pool: DecoderPool) -> None:
     class Replaced(Memory):
         def read(self, offset: int, size: int) -> bytes:
