@@ -15,6 +15,8 @@ from types import FrameType
 from typing import Literal
 from urllib.parse import urlsplit
 
+from subscriber.audio.facts import Limits
+from subscriber.audio.pool import DecoderPool
 from subscriber.config import ConfigErrors, Settings
 from subscriber.drain import Drain
 from subscriber.endings import Endings, RetryPolicy
@@ -30,8 +32,10 @@ from subscriber.ports import Announcer, Ledger, Objects, Source, Transcriber
 from subscriber.registry import Registry
 from subscriber.riding import RidingAnnouncer, RidingLedger, RidingObjects
 from subscriber.settlement import Settler
+from subscriber.transcribe.asking import Asker, Options
+from subscriber.transcribe.cache import ChunkCache
 from subscriber.transcribe.pool import SlotPool
-from subscriber.transcribe.speech import Speech, SpeechOptions
+from subscriber.transcribe.speech import Speech
 from subscriber.web import WebServer
 from subscriber.worker import Worker
 
@@ -42,7 +46,7 @@ Check = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """The neighbours of one daemon. Checks and probes, by neighbour, raise NeighbourDown; checks also ConfigError."""
+    """The neighbours of one daemon. `checks`, by neighbour, raise NeighbourDown or ConfigError."""
 
     source: Source
     ledger: Ledger
@@ -50,7 +54,6 @@ class Adapters:
     transcriber: Transcriber
     announcer: Announcer | None
     checks: Mapping[str, Check]
-    probes: Mapping[str, Check]
 
 
 class Signals:
@@ -113,17 +116,20 @@ class Daemon:
         self._started = False
         self._log = get_logger()
         self.drain = Drain(settings.shutdown_grace_seconds)
-        probes = {**adapters.probes, "configuration": _never_mended}
+        self.decoders = DecoderPool()
+        probes = {**adapters.checks, "whisper": self._probe_whisper, "configuration": _never_mended}
         self.outages = Outages(probes, self.drain, metrics)
         self.registry = Registry(settings.max_parked)
         self.leases = LeaseKeeper(adapters.source, settings.ack_lease_seconds, metrics)
         self.claims = ClaimKeeper(adapters.ledger, settings.claim_seconds, metrics)
         self.settler = Settler(adapters.source, self.leases, metrics)
+        self._speech = self._compose_speech()
         self.worker = self._worker()
 
     def serve(self, *, web: bool = True) -> None:
         """Check, pull, and drain on the first event. Raises ConfigErrors for what only configuration can mend."""
         with ExitStack() as parts:
+            parts.enter_context(self.decoders)
             parts.enter_context(self.leases)
             parts.enter_context(self.claims)
             if web:
@@ -147,6 +153,10 @@ class Daemon:
         if paused := self.outages.paused:
             return True, {"state": "paused", "why": paused}
         return True, {"state": "pulling"}
+
+    def _probe_whisper(self) -> None:
+        """A check costs nothing and proves little: a pause ends with a real answer."""
+        self._speech.probe()
 
     def _drain(self) -> None:
         """Drain; each further signal takes the remaining grace away."""
@@ -199,7 +209,7 @@ class Daemon:
         return Pipeline(
             objects=objects,
             ledger=ledger,
-            speech=self._speech(),
+            speech=self._speech,
             announcer=RidingAnnouncer(adapters.announcer, self.outages) if adapters.announcer else None,
             claims=self.claims,
             registry=self.registry,
@@ -226,17 +236,29 @@ class Daemon:
             ),
         )
 
-    def _speech(self) -> Speech:
-        settings = self._settings
-        pool = SlotPool(settings.whisper_concurrency, settings.requests_per_minute, self.drain, self._metrics)
-        options = SpeechOptions(
-            model=settings.model[0],
+    def _compose_speech(self) -> Speech:
+        settings, adapters = self._settings, self._adapters
+        location = OutputLocation.parse(settings.output)
+        options = Options(
+            models=settings.model,
+            host=urlsplit(settings.openai_base_url).netloc,
             language=settings.language,
             prompt=settings.prompt,
             usd_per_minute=settings.price_usd_per_minute,
+            chunk_seconds=settings.chunk_seconds,
             longest_request_seconds=settings.stall_seconds,
         )
-        return Speech(self._adapters.transcriber, pool, self.outages, options, self._metrics)
+        prefix = f"{location.static_prefix}{settings.chunk_cache.strip('/')}/"
+        cache = ChunkCache(RidingObjects(adapters.objects, self.outages), location.bucket, prefix)
+        return Speech(
+            decoders=self.decoders,
+            limits=Limits(max_audio_seconds=settings.max_audio_seconds),
+            pool=SlotPool(settings.whisper_concurrency, settings.requests_per_minute, self.drain, self._metrics),
+            asker=Asker(adapters.transcriber, cache, options, self._metrics),
+            transcriber=adapters.transcriber,
+            outages=self.outages,
+            metrics=self._metrics,
+        )
 
 
 def _never_mended() -> None:

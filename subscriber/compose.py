@@ -15,7 +15,6 @@ from subscriber.errors import ConfigError
 from subscriber.metrics import Metrics
 from subscriber.outputs import OutputLocation
 from subscriber.ports import Transcriber
-from subscriber.transcribe.profiles import profile_of
 
 __all__ = ["cloud_adapters", "folder_adapters", "local_settings", "serve"]
 
@@ -63,7 +62,7 @@ def cloud_adapters(settings: Settings, metrics: Metrics) -> Iterator[Adapters]:
             announcer = PubSubAnnouncer(settings.result_topic, settings.pubsub_emulator_host, metrics)
             open_ones.callback(announcer.close)
             checks["result topic"] = announcer.check
-        yield Adapters(source, ledger, objects, transcriber, announcer, checks, _probes(checks, transcriber))
+        yield Adapters(source, ledger, objects, transcriber, announcer, checks)
 
 
 @contextmanager
@@ -94,7 +93,7 @@ def folder_adapters(
             "whisper": transcriber.check,
         }
         source = InboxSource(inbox, INBOX, watch=watch)
-        yield Adapters(source, ledger, objects, transcriber, None, checks, _probes(checks, transcriber))
+        yield Adapters(source, ledger, objects, transcriber, None, checks)
 
 
 def local_settings(environ: Mapping[str, str], base_url: str | None) -> Settings:
@@ -115,15 +114,6 @@ def serve(settings: Settings, adapters: Adapters, metrics: Metrics, events: Sign
 def _transcriber(settings: Settings, metrics: Metrics) -> Iterator[Transcriber]:
     from subscriber.adapters.openai_api import OpenAITranscriber  # noqa: PLC0415
 
-    model = settings.model[0]
     key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
-    timed = profile_of(model).timed
-    with closing(
-        OpenAITranscriber(api_key=key, base_url=settings.openai_base_url, model=model, timed=timed, metrics=metrics)
-    ) as transcriber:
+    with closing(OpenAITranscriber(api_key=key, base_url=settings.openai_base_url, metrics=metrics)) as transcriber:
         yield transcriber
-
-
-def _probes(checks: Mapping[str, Check], transcriber: Transcriber) -> dict[str, Check]:
-    """What ends a pause: the check of each neighbour, but a real request for the provider."""
-    return {**checks, "whisper": transcriber.probe}

@@ -46,7 +46,7 @@ def _lower(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Formats = Annotated[tuple[Literal["json", "txt"], ...], BeforeValidator(_split)]
+Formats = Annotated[tuple[Literal["json", "txt", "srt", "vtt"], ...], BeforeValidator(_split)]
 
 
 def variable(field: str) -> str:
@@ -79,7 +79,7 @@ class Settings(BaseModel):
     """`gs://BUCKET[/PREFIX]`; `{bucket}`, `{name}`, `{stem}`, `{generation}` may be used; without: PREFIX/NAME.ext.
     Why: only you know it."""
     formats: Formats = Field(("json", "txt"), min_length=1)
-    """Files of a transcript: json, txt.
+    """Files of a transcript: json, txt, srt, vtt.
     Why: one for programs, one for people."""
     include: Names = ()
     """Globs on the object's name, case ignored; unset: audio and video name endings, or such a content type.
@@ -116,6 +116,15 @@ class Settings(BaseModel):
     whisper_concurrency: int = Field(8, ge=1, le=256)
     """Requests of one process on the wire.
     Why: about a hundred short requests a minute, which a new paid account may send."""
+    chunk_seconds: float = Field(30, ge=10, le=1200)
+    """Longest piece of a recording that is sent in one request.
+    Why: measured, 30 s cut at the quietest place give the fewest wrong words; longer ones lose some."""
+    max_audio_seconds: float = Field(43_200, ge=1, le=604_800)
+    """The longest recording.
+    Why: twelve hours are more than a day's meetings; what is longer is more often a mistake than a recording."""
+    chunk_cache: str = Field(".chunks/", pattern="^[^/].*$")
+    """Where paid chunks are kept, below OUTPUT; a lifecycle rule may delete them after some days.
+    Why: beside the outputs they share their rights, and a leading dot keeps them out of the way."""
     max_jobs: int = Field(default_factory=lambda earlier: 2 * earlier.get("whisper_concurrency", 8), ge=1, le=1000)
     """Jobs in work at once; unset: twice WHISPER_CONCURRENCY.
     Why: while one job waits for its answer another is claimed and fetched ahead, so that no slot idles."""

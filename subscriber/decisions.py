@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from subscriber.errors import ClaimLost
-from subscriber.model import SCHEMA_VERSION, Attempt, Claim, Job, Outcome, Progress, Reason, Record, Result, State
+from subscriber.model import SCHEMA_VERSION, Attempt, Claim, Job, Outcome, Pin, Progress, Reason, Record, Result, State
 
 __all__ = [
     "HISTORY_LENGTH",
@@ -22,7 +22,6 @@ __all__ = [
     "Decide",
     "Refusal",
     "Verdict",
-    "backoff_seconds",
     "decide_announced",
     "decide_claim",
     "decide_completion",
@@ -98,10 +97,12 @@ def decide_claim(record: Record | None, now: datetime, ask: ClaimRequest) -> Ver
             return _refuse(recorded_outcome(record), timedelta(), record)
 
 
-def decide_renewal(record: Record | None, now: datetime, claim: Claim, progress: Progress) -> Verdict[None]:
-    """Renew a claim, also an expired one that nobody took. Raises ClaimLost."""
+def decide_renewal(record: Record | None, now: datetime, claim: Claim, progress: Progress, pin: Pin) -> Verdict[None]:
+    """Renew a claim, also an expired one that nobody took; what is pinned for a model stays. Raises ClaimLost."""
     held = _held(record, claim)
-    return Verdict(None, replace(held, renewed_at=now, progress=progress))
+    model = pin.model or held.model
+    language = pin.language or (held.language if model == held.model else None)
+    return Verdict(None, replace(held, renewed_at=now, progress=progress, model=model, language=language))
 
 
 def decide_completion(record: Record | None, now: datetime, claim: Claim, result: Result) -> Verdict[Record]:
@@ -170,16 +171,6 @@ def decide_announced(record: Record | None, now: datetime) -> Verdict[None]:
     return Verdict(None, replace(record, announced_at=now))
 
 
-def backoff_seconds(attempt: int, shortest: float, longest: float, chance: float) -> float:
-    """Seconds to wait after failed attempt number `attempt` (from 1); `chance` is a random number in [0, 1).
-
-    Doubling from `shortest`, capped at `longest`, the upper half of it random: "equal jitter" of Marc Brooker,
-    "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. The cap on the exponent only avoids overflow.
-    """
-    ceiling = min(longest, shortest * 2.0 ** min(attempt - 1, 30))
-    return ceiling * (0.5 + 0.5 * chance)
-
-
 def _grant(ask: ClaimRequest, now: datetime, found: Record | None) -> Verdict[Claim | Refusal]:
     taken_over = found is not None and found.state is State.CLAIMED
     base = found or _first_record(ask, now)
@@ -223,7 +214,7 @@ def _claim_of(record: Record, ask: ClaimRequest, now: datetime) -> Claim:
         epoch=record.epoch,
         attempt=record.attempts + 1,
         claim_seconds=record.claim_seconds,
-        unanswered=sum(line.reason == "timeout" for line in record.history),
+        pin=Pin(record.model, record.language),
         taken_over=any((line.epoch, line.outcome) == (record.epoch - 1, "taken_over") for line in record.history),
         sentence=_sentence(record, ask, now),
     )

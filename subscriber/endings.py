@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from subscriber.decisions import backoff_seconds, decide_end, decide_release, decide_retry, recorded_outcome
+from subscriber.backoff import backoff_seconds
+from subscriber.decisions import decide_end, decide_release, decide_retry, recorded_outcome
 from subscriber.drain import Drain
 from subscriber.errors import ClaimLost, Interrupted, NeighbourDown, NotForUs, Permanent, Superseded, Transient
 from subscriber.lease import HeldClaim
@@ -128,8 +129,6 @@ class Endings:
 
     def _retry_later(self, held: HeldClaim, failure: Transient) -> Ending:
         claim = held.claim
-        if failure.reason == "timeout" and claim.unanswered:
-            return self._bury(held, Permanent("unanswered", "twice no answer in time; each may have been billed"))
         if claim.attempt >= self._retry.max_attempts:
             last = f"{claim.attempt} attempts failed; the last: {failure.reason}: {failure}"
             return self._bury(held, Permanent("exhausted", last))

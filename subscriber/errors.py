@@ -16,6 +16,7 @@ __all__ = [
     "VERDICTS",
     "ClaimLost",
     "ConfigError",
+    "FormatRefused",
     "Gone",
     "Interrupted",
     "NeighbourDown",
@@ -53,6 +54,7 @@ VERDICTS = {
 FAILURES = {
     "bad_answer": "the provider's answer has not the promised shape",
     "decoder_killed": "something outside killed the decoder; where memory runs short, the kernel does",
+    "format_refused": "the model does not answer in the format that was asked for; the next one is tried",
     "forbidden_object": "access to this object alone is refused",
     "ledger_error": "the ledger failed for this record while it passed its probe",
     "provider_error": "the provider failed for this file while its canary passed",
@@ -135,6 +137,10 @@ class RateLimited(SubscriberError):
     def __init__(self, seconds: float, message: str) -> None:
         super().__init__(message)
         self.seconds = seconds
+
+
+class FormatRefused(SubscriberError):
+    """The model does not answer in the format that was asked for: ask in the next one."""
 
 
 class Gone(SubscriberError):

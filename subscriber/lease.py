@@ -162,6 +162,7 @@ class HeldClaim:
         self.claim = claim
         self.renewed_at = asked_at
         self.progress = Progress()
+        self.pin = claim.pin
         self.lost = False
         self._renew = renew
 
@@ -211,7 +212,7 @@ class ClaimKeeper(Keeper):
     def renew(self, held: HeldClaim) -> None:
         """Renew now. Raises ClaimLost, after which `held.lost` is set, and NeighbourDown."""
         asked_at = time.monotonic()
-        decide = partial(decide_renewal, claim=held.claim, progress=held.progress)
+        decide = partial(decide_renewal, claim=held.claim, progress=held.progress, pin=held.pin)
         try:
             self._ledger.transact(held.claim.job, decide)
         except ClaimLost:

@@ -55,7 +55,7 @@ RPC_CODES = (
 WHISPER_RESULTS = ("ok", "rejected", "failed", "rate_limited", "down")
 """How a request ended: an answer, or by the error's remedy: Permanent, Transient, RateLimited, NeighbourDown."""
 
-STAGES = ("claim", "fetch", "transcribe", "write", "complete", "settle")
+STAGES = ("claim", "transcribe", "write", "complete", "settle")
 """What a job's time is spent on."""
 
 _JOB = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 21_600)
@@ -193,6 +193,8 @@ class Metrics:
     whisper_slots = _gauge("Most requests on the wire at once, as of now.")
     audio_seconds = _counter("Audio transcribed.")
     billed_seconds = _counter("Audio that the provider billed.", model=None)
+    possibly_billed_seconds = _counter("Audio of requests whose answer never came.", model=None)
+    chunks = _counter("Chunks by where their verdict came from.", source=("paid", "cache", "silent"))
     cost_usd = _counter("Estimated cost in US dollars.", model=None)
     provider_paused = _gauge("1 while a neighbour's outage of this reason pauses us.", reason=PAUSES)
     last_success_timestamp_seconds = _gauge("Unix time of the last transcript, at first of our start.")

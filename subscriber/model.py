@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 __all__ = [
+    "NO_PIN",
     "SCHEMA_VERSION",
     "Attempt",
     "Claim",
@@ -17,6 +18,7 @@ __all__ = [
     "Message",
     "ObjectInfo",
     "Outcome",
+    "Pin",
     "Progress",
     "Reason",
     "Record",
@@ -190,10 +192,21 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """The model and the language (ISO 639-1) that a whole file is asked for with, once they are chosen."""
+
+    model: str | None = None
+    language: str | None = None
+
+
+NO_PIN = Pin()
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """Our right to work on a job. Every late writer is fenced by `epoch`; only `nonce` says that a claim is ours.
 
-    `attempt` counts from 1, `unanswered` those that ended in a read timeout. `sentence` is set when the job may only
+    `attempt` counts from 1. `pin` is what an earlier claim began the file with. `sentence` is set when the job may only
     be buried (no attempts left, message too old).
     """
 
@@ -202,7 +215,7 @@ class Claim:
     epoch: int
     attempt: int
     claim_seconds: float
-    unanswered: int = 0
+    pin: Pin = NO_PIN
     taken_over: bool = False
     sentence: Reason | None = None
 

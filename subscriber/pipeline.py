@@ -27,7 +27,7 @@ from subscriber.outage import Outages
 from subscriber.outputs import OutputLocation, require_writable, write_set
 from subscriber.ports import Announcer, Ledger, Objects
 from subscriber.registry import Registry
-from subscriber.render import render_json, render_txt
+from subscriber.render import render, render_json
 from subscriber.settlement import Settler
 from subscriber.transcribe.speech import Speech
 from subscriber.transcript import Transcript
@@ -183,17 +183,15 @@ class Pipeline:
         return live
 
     def _transcribe(self, held: HeldClaim, recording: ObjectInfo) -> Transcript:
-        self._speech.require_sendable(recording)
+        """Decoded, cut and asked for in one pass over ranges of the pinned generation."""
         require_writable(self._objects, self._options.location, held.claim)
-        with self._stage("fetch"):
-            data = self._objects.read(recording)
         with self._stage("transcribe"):
-            return self._speech.transcribe(recording, data, held.ensure)
+            return self._speech.transcribe(held, ObjectBytes(self._objects, recording))
 
     def _write(self, held: HeldClaim, recording: ObjectInfo, transcript: Transcript) -> tuple[str, ...]:
         """The outputs, JSON last. Past its end the claim is asked for first, and a newer owner's outputs fence ours."""
         self._outages.ride("firestore", held.ensure)
-        files = [render_txt(transcript)] if "txt" in self._options.formats else []
+        files = render(transcript, self._options.formats)
         json_file = partial(render_json, transcript, recording, held.claim, provider=self._options.provider)
         with self._stage("write"):
             return write_set(
@@ -228,6 +226,19 @@ class Pipeline:
     def _stage(self, stage: str) -> Iterator[None]:
         with self._metrics.stage_seconds.labels(stage).time():
             yield
+
+
+class ObjectBytes:
+    """A pinned generation as the decoder reads it."""
+
+    def __init__(self, objects: Objects, info: ObjectInfo) -> None:
+        self._objects = objects
+        self._info = info
+        self.size = info.size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset`. Raises Gone, Transient, Interrupted."""
+        return self._objects.read_range(self._info, offset, size)
 
 
 def _refused(answer: Refusal) -> Ending:

@@ -5,7 +5,7 @@ Every call is bounded in time by its adapter and raises only errors of `subscrib
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from subscriber.decisions import Decide
@@ -59,6 +59,9 @@ class Objects(Protocol):
     def read(self, info: ObjectInfo) -> bytes:
         """The bytes of exactly this generation. Raises Gone, NeighbourDown, Transient."""
 
+    def read_range(self, info: ObjectInfo, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset` of exactly this generation, fewer at its end. Raises as `read` does."""
+
     def write(
         self,
         bucket: str,
@@ -84,11 +87,14 @@ class Transcriber(Protocol):
     def check(self) -> None:
         """Prove that the key is accepted, paying nothing. Raises ConfigError or NeighbourDown."""
 
-    def probe(self) -> None:
+    def probe(self, model: str, fields: Mapping[str, str | list[str]]) -> None:
         """One real request of one second: an outage fails it, a bad file does not. Raises NeighbourDown."""
 
     def transcribe(self, request: SpeechRequest) -> Answer:
-        """One request, never retried here. Raises Permanent, Transient, RateLimited, NeighbourDown."""
+        """One request, never retried here.
+
+        Raises Permanent, Transient, FormatRefused, RateLimited, NeighbourDown.
+        """
 
 
 class Announcer(Protocol):

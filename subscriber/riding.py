@@ -45,6 +45,10 @@ class RidingObjects:
         """As the port says."""
         return self._outages.ride("gcs", lambda: self._objects.read(info))
 
+    def read_range(self, info: ObjectInfo, offset: int, size: int) -> bytes:
+        """As the port says."""
+        return self._outages.ride("gcs", lambda: self._objects.read_range(info, offset, size))
+
     def write(
         self, bucket: str, name: str, data: bytes, *, content_type: str, metadata: dict[str, str], if_generation: int
     ) -> ObjectInfo:

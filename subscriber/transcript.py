@@ -78,13 +78,12 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
-    """What one request to a provider carries. `filename`'s ending tells the provider the container."""
+    """What one request to a provider carries. `filename`'s ending tells the container, `fields` all that is beside."""
 
     data: bytes
     filename: str
     model: str
-    language: str | None = None
-    prompt: str | None = None
+    fields: Mapping[str, str | list[str]] = field(default_factory=dict)
     timeout_seconds: float = 600.0
 
 

@@ -25,7 +25,7 @@ from subscriber.decisions import (
     decide_renewal,
     decide_retry,
 )
-from subscriber.model import Attempt, Claim, Job, Progress, Reason, Record, Result, State
+from subscriber.model import Attempt, Claim, Job, Pin, Progress, Reason, Record, Result, State
 
 AnyLedger = FirestoreLedger | SqliteLedger
 
@@ -66,7 +66,7 @@ CLAIM = Claim(JOB, "theirs", epoch=7, attempt=2, claim_seconds=90.0)
 """What the owner of CLAIMED holds."""
 
 BY_OWNER: dict[str, Callable[[Claim], Decide[Any]]] = {
-    "renew": lambda claim: partial(decide_renewal, claim=claim, progress=Progress(30.0, 61.5)),
+    "renew": lambda claim: partial(decide_renewal, claim=claim, progress=Progress(30.0, 61.5), pin=Pin()),
     "complete": lambda claim: partial(decide_completion, claim=claim, result=RESULT),
     "bury": lambda claim: partial(decide_end, claim=claim, state=State.DEAD, reason=REASON),
     "end gone": lambda claim: partial(decide_end, claim=claim, state=State.GONE, reason=REASON),

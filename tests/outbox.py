@@ -48,6 +48,9 @@ class Watched:
     def read(self, info: ObjectInfo) -> bytes:
         return self.objects.read(info)
 
+    def read_range(self, info: ObjectInfo, offset: int, size: int) -> bytes:
+        return self.objects.read_range(info, offset, size)
+
     def write(self, bucket: str, name: str, data: bytes, **how: Any) -> ObjectInfo:
         written: ObjectInfo = self._met(f"write {name}", lambda: self.objects.write(bucket, name, data, **how))
         return written

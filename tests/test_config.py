@@ -38,7 +38,7 @@ def test_all_mistakes_are_reported_at_once_one_a_line_by_their_variables() -> No
     lines = mistakes(
         {
             "SUBSCRIBER_OUTPUT": "s3://elsewhere",
-            "SUBSCRIBER_FORMATS": "json,srt",
+            "SUBSCRIBER_FORMATS": "json,doc",
             "SUBSCRIBER_MAX_JOBS": "many",
             "SUBSCRIBER_ACK_LEASE_SECONDS": "5",
             "SUBSCRIBER_CLAIM_SECONDS": "nan",
@@ -71,7 +71,7 @@ def test_all_mistakes_are_reported_at_once_one_a_line_by_their_variables() -> No
         ({"SUBSCRIBER_SUBSCRIPTION": "projects/p/topics/t"}, "must be projects/P/subscriptions/NAME or NAME"),
         ({"SUBSCRIBER_SUBSCRIPTION": " , "}, "at least 1 item"),
         ({"SUBSCRIBER_OUTPUT": "gs://b/{nome}"}, "unknown placeholder {nome}"),
-        ({"SUBSCRIBER_FORMATS": "srt"}, "should be 'json' or 'txt', not 'srt'"),
+        ({"SUBSCRIBER_FORMATS": "doc"}, "should be 'json', 'txt', 'srt' or 'vtt', not 'doc'"),
         ({"SUBSCRIBER_RETRY_MAX_SECONDS": "5"}, "5 is below SUBSCRIBER_RETRY_MIN_SECONDS"),
         ({"SUBSCRIBER_CLAIM_SECONDS": "2"}, "greater than or equal to 3, not '2'"),
         ({"SUBSCRIBER_MAX_JOBS": "0"}, "greater than or equal to 1, not '0'"),

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from subscriber.backoff import backoff_seconds
 from subscriber.decisions import (
     HISTORY_LENGTH,
     RECORD_RETENTION,
     Refusal,
-    backoff_seconds,
     decide_announced,
     decide_claim,
     decide_release,
@@ -23,7 +23,7 @@ from subscriber.decisions import (
     decide_retry,
 )
 from subscriber.errors import ClaimLost
-from subscriber.model import SCHEMA_VERSION, Attempt, Claim, Outcome, Progress, Reason, Record, State
+from subscriber.model import SCHEMA_VERSION, Attempt, Claim, Outcome, Pin, Progress, Reason, Record, State
 from subscriber.settlement import SETTLEMENT, Settlement
 from tests.claims import ASK, BY_OWNER, CLAIM, CLAIMED, JOB, NOW, REASON, RESULT
 
@@ -118,7 +118,7 @@ def test_a_message_that_is_too_old_may_only_bury_its_job() -> None:
 
 def test_a_renewal_moves_the_claims_end_even_past_its_expiry_while_nobody_took_it() -> None:
     expired = ending_in(timedelta(hours=-1))
-    renewed = decide_renewal(expired, NOW, CLAIM, Progress(30.0, 61.5)).write
+    renewed = decide_renewal(expired, NOW, CLAIM, Progress(30.0, 61.5), Pin()).write
     assert renewed == replace(expired, renewed_at=NOW, progress=Progress(30.0, 61.5))
 
 
@@ -228,8 +228,8 @@ def test_a_decision_whose_answer_was_lost_answers_the_same_and_writes_nothing(de
 
 
 def test_a_renewal_whose_answer_was_lost_renews_again() -> None:
-    first = decide_renewal(CLAIMED, NOW, CLAIM, Progress())
-    assert decide_renewal(first.write, NOW, CLAIM, Progress()) == first
+    first = decide_renewal(CLAIMED, NOW, CLAIM, Progress(), Pin())
+    assert decide_renewal(first.write, NOW, CLAIM, Progress(), Pin()) == first
 
 
 @pytest.mark.parametrize(("record", "claim"), GRANTED)
@@ -260,6 +260,22 @@ def test_a_backoff_is_at_least_half_of_the_shortest_and_never_above_the_longest(
     assert shortest / 2 <= wait(attempt, chance=chance) <= shortest * factor
     assert wait(attempt, chance=0.0) <= wait(attempt, chance=chance) <= 2 * wait(attempt, chance=0.0)
     assert wait(attempt, chance=chance) <= wait(attempt + 1, chance=chance)
+
+
+@pytest.mark.parametrize(
+    ("pin", "kept"),
+    [
+        (Pin(), Pin("whisper-1", "de")),
+        (Pin("whisper-1"), Pin("whisper-1", "de")),
+        (Pin("whisper-1", "fr"), Pin("whisper-1", "fr")),
+        (Pin("gpt-transcribe"), Pin("gpt-transcribe")),
+    ],
+)
+def test_a_renewal_keeps_the_pinned_language_as_long_as_the_model(pin: Pin, kept: Pin) -> None:
+    begun = replace(CLAIMED, model="whisper-1", language="de")
+    renewed = decide_renewal(begun, NOW, CLAIM, Progress(), pin).write
+    assert renewed
+    assert Pin(renewed.model, renewed.language) == kept
 
 
 def test_backoffs_double_until_the_cap() -> None:

@@ -18,9 +18,9 @@ import pytest
 from subscriber.recordings import recordings
 from subscriber.whisper_server import Control, Server, StubEngine
 from tests.daemon import until
+from tests.sound import wav
 from tests.test_demo import left_behind, marked, require_nothing_left
 
-DOORBELL = recordings()[0].path
 GOOD = ("plain.wav", "-dash.WAV", "sub dir/deep/tür #1 %20?.wav", "line\nbreak.wav", "🎙.wav")
 
 
@@ -46,10 +46,10 @@ def stub(server: Server, control: Control) -> dict[str, str]:  # noqa: ARG001 - 
 
 @pytest.fixture
 def inbox(tmp_path: Path) -> Path:
-    """A folder tree of good recordings, each with bytes of its own."""
+    """A folder tree of good recordings, each with sound of its own."""
     folder = tmp_path / "inbox"
-    for number, name in enumerate(GOOD):
-        put(folder / name, DOORBELL.read_bytes() + bytes(number))
+    for name in GOOD:
+        put(folder / name, wav(name))
     return folder
 
 
@@ -88,7 +88,7 @@ def running(environ: dict[str, str], *arguments: Path | str) -> Iterator[subproc
 
 def outputs(outbox: Path) -> set[str]:
     files = (path.relative_to(outbox) for path in outbox.rglob("*") if path.is_file())
-    return {str(path) for path in files if path.parts[0] != ".subscriber"}
+    return {str(path) for path in files if path.parts[0] not in {".subscriber", ".chunks"}}
 
 
 def transcripts(*names: str) -> set[str]:
@@ -115,8 +115,8 @@ def test_a_bad_file_fails_the_run_but_no_other_file(
 ) -> None:
     put(inbox / "sub dir/empty.mp3", b"")
     put(inbox / "note.txt", b"not for us")
-    put(inbox / ".hidden.wav", DOORBELL.read_bytes())
-    put(inbox / ".trash/old.wav", DOORBELL.read_bytes())
+    put(inbox / ".hidden.wav", wav("hidden"))
+    put(inbox / ".trash/old.wav", wav("old"))
     for _ in range(2):
         assert local(stub, inbox, outbox).returncode == 1
         assert outputs(outbox) == transcripts(*GOOD) | {"sub dir/empty.mp3.error.json"}
@@ -131,10 +131,21 @@ def test_only_a_changed_file_is_transcribed_anew(
 ) -> None:
     assert local(stub, inbox, outbox).returncode == 0
     before = (outbox / "plain.wav.txt").read_text()
-    put(inbox / "plain.wav", DOORBELL.read_bytes() + b"changed")
+    put(inbox / "plain.wav", wav("changed"))
     assert local(stub, inbox, outbox).returncode == 0
     assert (outbox / "plain.wav.txt").read_text() != before
     assert control.status()["received"] == len(GOOD) + 1
+
+
+def test_the_same_sound_under_a_second_name_costs_nothing(
+    stub: dict[str, str], control: Control, inbox: Path, outbox: Path
+) -> None:
+    assert local(stub, inbox, outbox).returncode == 0
+    put(inbox / "copy.wav", (inbox / "plain.wav").read_bytes())
+    assert local(stub, inbox, outbox).returncode == 0
+    assert outputs(outbox) == transcripts(*GOOD, "copy.wav")
+    assert (outbox / "copy.wav.txt").read_text() == (outbox / "plain.wav.txt").read_text()
+    assert control.status()["received"] == len(GOOD)
 
 
 def test_an_interrupted_run_ends_cleanly_and_the_next_one_finishes(
@@ -155,7 +166,7 @@ def test_an_interrupted_run_ends_cleanly_and_the_next_one_finishes(
 def test_watching_goes_on_with_files_that_come_later(stub: dict[str, str], inbox: Path, outbox: Path) -> None:
     with running(stub, inbox, outbox, "--watch") as process:
         until(lambda: transcripts(*GOOD) <= outputs(outbox), "the first files are transcribed")
-        put(inbox / "later/second.wav", DOORBELL.read_bytes())
+        put(inbox / "later/second.wav", wav("later"))
         until(lambda: "later/second.wav.json" in outputs(outbox), "the later file is transcribed")
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
@@ -197,7 +208,7 @@ def test_the_local_whisper_hears_the_bundled_recordings(tmp_path: Path, outbox: 
     put(tmp_path / "inbox/text.mp3", b"no audio at all")
     environ = environment()
     assert local(environ, tmp_path / "inbox", outbox).returncode == 1
-    assert json.loads((outbox / "text.mp3.error.json").read_text())["reason"]["kind"] == "audio_rejected"
+    assert json.loads((outbox / "text.mp3.error.json").read_text())["reason"]["kind"] == "undecodable"
     for recording in recordings():
         heard = json.loads((outbox / f"{recording.path.name}.json").read_text())["text"]
         assert jiwer.wer(words(recording.text), words(heard)) < 0.1, recording.path.name

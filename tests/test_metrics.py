@@ -29,6 +29,8 @@ NAMES = [
     "subscriber_whisper_slots",
     "subscriber_audio_seconds_total",
     "subscriber_billed_seconds_total",
+    "subscriber_possibly_billed_seconds_total",
+    "subscriber_chunks_total",
     "subscriber_cost_usd_total",
     "subscriber_provider_paused",
     "subscriber_last_success_timestamp_seconds",
@@ -86,7 +88,7 @@ def test_every_label_value_is_there_at_zero_from_the_start() -> None:
         ),
         *(
             sample("subscriber_stage_seconds_count", stage=stage)
-            for stage in ("claim", "fetch", "transcribe", "write", "complete", "settle")
+            for stage in ("claim", "transcribe", "write", "complete", "settle")
         ),
         *(
             sample("subscriber_lease_renewals_total", kind=kind, result=result)
@@ -102,8 +104,9 @@ def test_every_label_value_is_there_at_zero_from_the_start() -> None:
         *(sample("subscriber_whisper_request_seconds_count", model=model) for model in models),
         *(
             sample(f"subscriber_{name}_total", model=model)
-            for name, model in itertools.product(("billed_seconds", "cost_usd"), models)
+            for name, model in itertools.product(("billed_seconds", "possibly_billed_seconds", "cost_usd"), models)
         ),
+        *(sample("subscriber_chunks_total", source=source) for source in ("paid", "cache", "silent")),
         *(sample("subscriber_provider_paused", reason=reason) for reason in PAUSES),
     ]
     assert [one for one in expected if there.get(one) != 0.0] == []

@@ -31,7 +31,7 @@ from subscriber.model import Job, State
 from subscriber.outage import LET_GO_SECONDS, OWN_FAILURES, Outages
 from subscriber.ports import Ledger
 from subscriber.transcript import Answer
-from tests.crash.lives import Stage, spoken
+from tests.crash.lives import Stage, lend_decoders, spoken
 
 T = TypeVar("T")
 
@@ -485,15 +485,18 @@ def test_a_ledger_that_stays_away_beyond_the_claims_end_costs_neither_money_nor_
         firestore.fall()
 
     stage = Stage(tmp_path, away_beyond_the_end)
-    probes = {one: firestore.probe if one == "firestore" else lambda: None for one in NEIGHBOURS}
+    checks = {one: firestore.probe if one == "firestore" else lambda: None for one in NEIGHBOURS}
     ledger, objects = AwayLedger(stage.ledger, firestore), stage.objects
-    adapters = Adapters(stage.sink, ledger, objects, stage.provider, stage.listeners, {}, probes)
+    adapters = Adapters(stage.sink, ledger, objects, stage.provider, stage.listeners, checks)
     daemon = Daemon(stage.settings, adapters, Metrics(stage.settings.model), Signals())
+    lend_decoders(daemon)
     daemon.outages._changed = changed
     daemon.drain.wakes(changed)
     request.addfinalizer(daemon.drain.begin)
     if when == "before the provider is asked":
-        monkeypatch.setattr(daemon.worker._pipeline._speech, "require_sendable", lambda _: go_away())
+        asker = daemon._speech._asker
+        begin, moment = asker.begin, iter([go_away])
+        monkeypatch.setattr(asker, "begin", lambda *asked: (next(moment, lambda: None)(), begin(*asked))[1])
     work = pool.submit(daemon.worker._pipeline.handle, stage._delivery("an ack id"))
     assert changed.waiting.acquire(timeout=SOON), work.result(0)
     assert list(daemon.outages.paused) == ["firestore"]

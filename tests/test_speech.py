@@ -1,208 +1,142 @@
-"""One recording, one request: what is refused unsent, what the provider is told, what an answer costs."""
+"""From an object's bytes to a transcript: decoded, cut, asked for and assembled in one pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+import wave
+from array import array
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from subscriber.drain import Drain
-from subscriber.errors import ClaimLost, NeighbourDown, Permanent, RateLimited, Transient
-from subscriber.metrics import Metrics
-from subscriber.model import ObjectInfo
-from subscriber.outage import OWN_FAILURES, Outages
-from subscriber.transcribe.pool import SlotPool
-from subscriber.transcribe.profiles import MAX_REQUEST_BYTES
-from subscriber.transcribe.speech import Speech, SpeechOptions
-from subscriber.transcript import Answer, SpeechRequest
-
-RECORDING = ObjectInfo("bucket", "calls/one.wav", 1, 3200, "audio/wav")
-ANSWER = Answer("hello", "english", 90.0, (), (), "whisper-1", "req_1", None)
-MODELS = ("whisper-1", "gpt-transcribe", "unheard-of")
+from subscriber.audio.facts import Limits
+from subscriber.audio.pool import DecoderPool
+from subscriber.audio.wire import SAMPLE_RATE
+from subscriber.errors import NeighbourDown, Permanent
+from subscriber.transcribe.asking import Options
+from subscriber.transcribe.speech import Speech
+from tests.transcribe.scene import OPTIONS, Process, Provider, claim, sentence, silence, speech
 
 
-class Provider:
-    """A Transcriber in memory: says `answers` one after the other, the last one for ever."""
+class Recording:
+    """`audio.source.Bytes` in memory."""
 
-    def __init__(self, *answers: Answer | Exception) -> None:
-        self._answers = list(answers)
-        self.requests: list[SpeechRequest] = []
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.size = len(data)
 
-    def check(self) -> None: ...
-
-    def probe(self) -> None: ...
-
-    def transcribe(self, request: SpeechRequest) -> Answer:
-        self.requests.append(request)
-        said = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        if isinstance(said, Exception):
-            raise said
-        return said
+    def read(self, offset: int, size: int) -> bytes:
+        return self.data[offset : offset + size]
 
 
-Ours = Callable[[], None]
+def wav(pcm: bytes, channels: int = 1) -> Recording:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(channels)
+        out.setsampwidth(2)
+        out.setframerate(SAMPLE_RATE)
+        out.writeframes(pcm)
+    return Recording(file.getvalue())
 
 
-class Desk:
-    """A Speech with everything around it."""
-
-    def __init__(self, *answers: Answer | Exception, **options: object) -> None:
-        self.metrics = Metrics(MODELS)
-        self.provider = Provider(*(answers or (ANSWER,)))
-        drain = Drain(60.0)
-        pool = SlotPool(1, None, drain, self.metrics)
-        outages = Outages({"whisper": self.provider.probe}, drain, self.metrics)
-        chosen = replace(SpeechOptions("whisper-1"), **options)  # type: ignore[arg-type]
-        self.speech = Speech(self.provider, pool, outages, chosen, self.metrics)
-
-    def asked(self, recording: ObjectInfo = RECORDING, data: bytes = b"sound") -> SpeechRequest:
-        """What the provider is told of a recording."""
-        self.speech.transcribe(recording, data, lambda: None)
-        return self.provider.requests[-1]
-
-    def counted(self, name: str, **labels: str) -> float | None:
-        return self.metrics.registry.get_sample_value(f"subscriber_{name}_total", labels)
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[DecoderPool]:
+    with DecoderPool() as pool:
+        yield pool
 
 
-def rows(*table: tuple[object, ...]) -> list[object]:
-    return [pytest.param(*row[1:], id=str(row[0])) for row in table]
+def made(process: Process, decoders: DecoderPool, limits: Limits | None = None) -> Speech:
+    return Speech(
+        decoders=decoders,
+        limits=limits or Limits(),
+        pool=process.pool,
+        asker=process.asker,
+        transcriber=process.provider,
+        outages=process.outages,
+        metrics=process.metrics,
+    )
 
 
-@pytest.mark.parametrize(("size", "reason"), [(0, "empty"), (MAX_REQUEST_BYTES + 1, "too_large")])
-def test_what_no_request_can_take_is_refused_before_a_byte_is_fetched(size: int, reason: str) -> None:
-    with pytest.raises(Permanent) as refused:
-        Desk().speech.require_sendable(replace(RECORDING, size=size))
-    assert refused.value.reason == reason
+def test_a_recording_becomes_a_transcript(tmp_path: Path, decoders: DecoderPool) -> None:
+    provider = Provider()
+    transcript = made(Process(tmp_path, provider), decoders).transcribe(claim(), wav(speech(25)))
+    by_name = sorted(provider.requests, key=lambda request: request.filename)
+    assert transcript.text == " ".join(sentence(request) for request in by_name)
+    assert (transcript.duration, transcript.language, transcript.timing) == (25.0, "en", "model")
+    assert (transcript.model, transcript.audio["codec"]) == ("whisper-1", "pcm_s16le")
+    assert transcript.cost_usd == pytest.approx(25 / 60 * 0.006, rel=0.15), "billed by started seconds"
 
 
-@pytest.mark.parametrize("size", [1, MAX_REQUEST_BYTES])
-def test_what_one_request_can_take_is_let_through(size: int) -> None:
-    Desk().speech.require_sendable(replace(RECORDING, size=size))
+def test_the_same_bytes_again_cost_nothing(tmp_path: Path, decoders: DecoderPool) -> None:
+    provider = Provider()
+    first = made(Process(tmp_path, provider), decoders).transcribe(claim(), wav(speech(25)))
+    asked = len(provider.requests)
+    again = made(Process(tmp_path, provider), decoders).transcribe(claim(), wav(speech(25)))
+    assert len(provider.requests) == asked
+    assert (again.text, again.segments, again.fingerprint) == (first.text, first.segments, first.fingerprint)
+    assert (again.billed_seconds, again.cost_usd) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize(
-    ("name", "content_type", "filename"),
-    rows(
-        ("an ending that the provider knows", "calls/one.wav", "", "audio.wav"),
-        ("in capitals", "calls/ONE.MP3", "", "audio.mp3"),
-        ("opus is refused, the same bytes as ogg pass", "one.opus", "", "audio.ogg"),
-        ("oga", "one.oga", "", "audio.ogg"),
-        ("an audio book", "one.m4b", "", "audio.m4a"),
-        ("a video of a shop", "one.m4v", "", "audio.mp4"),
-        ("the name says more than the type", "one.flac", "audio/wav", "audio.flac"),
-        ("the type, where the name is silent", "1234", "audio/x-wav", "audio.wav"),
-        ("a type with parameters", "1234", "Audio/OGG; codecs=opus", "audio.ogg"),
-        ("a type of video", "1234", "video/mp4", "audio.mp4"),
-        ("neither says anything", "1234", "application/octet-stream", "audio"),
-        ("a type that nobody knows", "1234", "audio/x-secret", "audio"),
-        ("a name that is all ending", "calls/.mp3", "", "audio.mp3"),
-        ("only the last ending counts", "one.mp3.wav", "", "audio.wav"),
-    ),
-)
-def test_the_providers_file_name_has_the_ending_of_the_container(name: str, content_type: str, filename: str) -> None:
-    assert Desk().asked(replace(RECORDING, name=name, content_type=content_type)).filename == filename
+def test_silence_is_an_empty_transcript_and_costs_nothing(tmp_path: Path, decoders: DecoderPool) -> None:
+    provider = Provider()
+    transcript = made(Process(tmp_path, provider), decoders).transcribe(claim(), wav(silence(15)))
+    assert (transcript.text, transcript.duration, transcript.cost_usd, provider.requests) == ("", 15.0, 0.0, [])
 
 
-@pytest.mark.parametrize("name", ["Anna K. Smith 12.03.1990", "call.with dr. müller", 'a."\r\nX-Evil: 1', "a.🎧"])
-def test_nothing_of_the_objects_name_but_a_known_ending_reaches_the_provider(name: str) -> None:
-    assert Desk().asked(replace(RECORDING, name=name)).filename == "audio.wav"
-    assert Desk().asked(replace(RECORDING, name=name, content_type="")).filename == "audio"
-    assert Desk().asked(replace(RECORDING, name=f"{name}.mp3")).filename == "audio.mp3"
+def test_what_the_decoder_noticed_is_told_with_its_time(tmp_path: Path, decoders: DecoderPool) -> None:
+    """Right is left upside down: mixed down, nothing would be heard."""
+    left = array("h", speech(20))
+    stereo = array("h", [sample for one in left for sample in (one, -one)])
+    transcript = made(Process(tmp_path, Provider()), decoders).transcribe(claim(), wav(stereo.tobytes(), channels=2))
+    (warning,) = transcript.warnings
+    assert warning.kind == "channels_cancel"
+    assert 0.0 <= warning.start < 1.0
+    assert warning.end > warning.start
+    assert transcript.text
+    assert "warnings" not in transcript.audio
 
 
-def test_a_request_carries_the_bytes_the_model_and_the_operators_hints() -> None:
-    request = Desk(language="de", prompt="Namen: Öztürk").asked(data=b"these bytes")
-    assert (request.data, request.model) == (b"these bytes", "whisper-1")
-    assert (request.language, request.prompt) == ("de", "Namen: Öztürk")
-    assert Desk().asked().language is None
+def test_a_recording_that_is_too_long_ends_dead(tmp_path: Path, decoders: DecoderPool) -> None:
+    short = made(Process(tmp_path, Provider()), decoders, Limits(max_audio_seconds=12.0))
+    with pytest.raises(Permanent) as verdict:
+        short.transcribe(claim(), wav(speech(25)))
+    assert verdict.value.reason == "too_long"
 
 
 @pytest.mark.parametrize(
-    ("megabytes", "seconds"), [(0, 60.0), (3, 60.0), (3.5, 70.0), (25, 500.0)], ids=lambda value: f"{value:g}"
+    ("options", "same"),
+    [
+        (replace(OPTIONS, usd_per_minute=1.0), True),
+        (replace(OPTIONS, models=("gpt-transcribe",)), False),
+        (replace(OPTIONS, language="de"), False),
+        (replace(OPTIONS, prompt="Ada"), False),
+        (replace(OPTIONS, chunk_seconds=15.0), False),
+        (replace(OPTIONS, salt="fresh"), False),
+    ],
 )
-def test_the_limit_of_a_request_grows_with_its_size(megabytes: float, seconds: float) -> None:
-    assert Desk().asked(data=bytes(int(megabytes * 2**20))).timeout_seconds == seconds
-
-
-def test_no_request_is_given_longer_than_a_job_may_stall() -> None:
-    assert Desk(longest_request_seconds=45.0).asked(data=bytes(25 * 2**20)).timeout_seconds == 45.0
-
-
-@pytest.mark.parametrize(
-    ("answer", "usd_per_minute", "billed", "cost"),
-    rows(
-        ("billed by what the provider says", replace(ANSWER, billed_seconds=120.0), None, 120.0, 0.012),
-        ("by the length, where it says nothing", ANSWER, None, 90.0, 0.009),
-        ("another model has another price", replace(ANSWER, model="gpt-transcribe"), None, 90.0, 0.00675),
-        ("the operator's price counts more", ANSWER, 0.02, 90.0, 0.03),
-        ("a price of nothing is a price", ANSWER, 0.0, 90.0, 0.0),
-        ("an unknown price is no cost of 0", replace(ANSWER, model="unheard-of"), None, 90.0, None),
-        ("unknown, but told by the operator", replace(ANSWER, model="unheard-of"), 0.04, 90.0, 0.06),
-        ("an unknown length costs nobody knows what", replace(ANSWER, duration=None), None, None, None),
-        ("a length of nothing costs nothing", replace(ANSWER, duration=0.0), None, 0.0, 0.0),
-        ("nothing was billed", replace(ANSWER, billed_seconds=0.0), None, 0.0, 0.0),
-    ),
-)
-def test_what_an_answer_costs(
-    answer: Answer, usd_per_minute: float | None, billed: float | None, cost: float | None
+def test_a_fingerprint_tells_who_was_asked_alike(
+    tmp_path: Path, decoders: DecoderPool, options: Options, same: bool
 ) -> None:
-    desk = Desk(answer, usd_per_minute=usd_per_minute)
-    transcript = desk.speech.transcribe(RECORDING, b"sound", lambda: None)
-    assert (transcript.text, transcript.duration, transcript.model) == (answer.text, answer.duration, answer.model)
-    assert transcript.billed_seconds == billed
-    assert transcript.cost_usd == pytest.approx(cost)
-    assert desk.counted("audio_seconds") == (answer.duration or 0)
-    assert desk.counted("billed_seconds", model=answer.model) == (billed or 0)
-    assert desk.counted("cost_usd", model=answer.model) == pytest.approx(cost or 0)
+    one, other = (
+        made(Process(tmp_path, Provider(), how), decoders).transcribe(claim(), wav(silence(1)))
+        for how in (OPTIONS, options)
+    )
+    assert (one.fingerprint == other.fingerprint) is same
 
 
-def test_transcripts_that_were_asked_for_alike_have_the_same_fingerprint() -> None:
-    base = SpeechOptions("whisper-1", language="en", prompt="names")
-    assert base.fingerprint == replace(base, usd_per_minute=1.0, longest_request_seconds=1.0).fingerprint
-    others = [replace(base, model="gpt-transcribe"), replace(base, language=None), replace(base, prompt="")]
-    shifted = SpeechOptions("whisper-1", language="names", prompt="en")
-    fingerprints = {one.fingerprint for one in (base, *others, shifted, replace(base, prompt="Namen: Öztürk"))}
-    assert len(fingerprints) == 6
-    assert Desk().speech.transcribe(RECORDING, b"", lambda: None).fingerprint == SpeechOptions("whisper-1").fingerprint
+def test_the_probe_asks_what_any_chunk_is_asked(tmp_path: Path, decoders: DecoderPool) -> None:
+    seen: list[tuple[str, Mapping[str, str | list[str]]]] = []
 
+    class Down(Provider):
+        def probe(self, model: str, fields: Mapping[str, str | list[str]]) -> None:
+            seen.append((model, fields))
+            raise NeighbourDown("whisper", "unavailable", "503")
 
-def test_the_fingerprint_of_a_setting_never_changes() -> None:
-    """It stands in outputs and records: made in a new way it would say that all of them were asked for otherwise."""
-    assert SpeechOptions("whisper-1").fingerprint == "82484702a2a91350"
-
-
-def test_right_before_each_request_the_claim_is_asked_for() -> None:
-    desk = Desk(RateLimited(0.0, "slow down"), NeighbourDown("whisper", "unavailable", "a 500"), ANSWER)
-    asked: list[int] = []
-    desk.speech.transcribe(RECORDING, b"sound", lambda: asked.append(len(desk.provider.requests)))
-    assert asked == [0, 1, 2]
-
-
-def test_a_lost_claim_pays_for_nothing_more() -> None:
-    desk = Desk(RateLimited(0.0, "slow down"), ANSWER)
-
-    def lost_after_the_first() -> None:
-        if desk.provider.requests:
-            raise ClaimLost("taken over")
-
-    with pytest.raises(ClaimLost):
-        desk.speech.transcribe(RECORDING, b"sound", lost_after_the_first)
-    assert len(desk.provider.requests) == 1
-
-
-@pytest.mark.parametrize("error", [Permanent("audio_rejected", "x"), Transient("timeout", "x")])
-def test_a_verdict_or_a_failure_is_not_asked_for_again(error: Exception) -> None:
-    desk = Desk(error)
-    with pytest.raises(type(error)):
-        desk.asked()
-    assert len(desk.provider.requests) == 1
-    assert desk.counted("audio_seconds") == 0
-
-
-def test_a_file_that_the_provider_always_fails_for_is_that_files_own_failure() -> None:
-    desk = Desk(NeighbourDown("whisper", "unavailable", "a 500"))
-    with pytest.raises(Transient) as failed:
-        desk.asked()
-    assert failed.value.reason == "provider_error"
-    assert len(desk.provider.requests) == OWN_FAILURES
+    provider = Down()
+    process = Process(tmp_path, provider, replace(OPTIONS, language="de", prompt="Ada"))
+    with pytest.raises(NeighbourDown):
+        made(process, decoders).probe()
+    made(process, decoders).transcribe(claim(), wav(speech(5)))
+    assert seen == [(request.model, request.fields) for request in provider.requests]

@@ -35,7 +35,8 @@ from google.cloud.firestore_v1.types import (
     Write,
 )
 
-from subscriber.decisions import Decide, backoff_seconds
+from subscriber.backoff import backoff_seconds
+from subscriber.decisions import Decide
 from subscriber.documents import from_document, to_document
 from subscriber.errors import ConfigError, NeighbourDown
 from subscriber.model import Job, Record

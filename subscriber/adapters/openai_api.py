@@ -11,7 +11,7 @@ import math
 import re
 import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -19,10 +19,10 @@ from typing import Annotated, Any
 
 import httpx2
 import openai
-from openai import OpenAI, omit
+from openai import OpenAI
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from subscriber.errors import ConfigError, NeighbourDown, Permanent, RateLimited, Transient
+from subscriber.errors import ConfigError, FormatRefused, NeighbourDown, Permanent, RateLimited, Transient
 from subscriber.metrics import Metrics
 from subscriber.transcript import Answer, Segment, SpeechRequest, Word
 
@@ -46,6 +46,7 @@ MONEY = re.compile(
 NO_SUCH_MODEL = re.compile(
     r"model_not_found|model .{0,80}(does not exist|has been (deprecated|shut ?down|retired))", re.IGNORECASE
 )
+FORMAT = re.compile(r"response_format|verbose_json|timestamp_granularities", re.IGNORECASE)
 TOO_LONG = re.compile(r"longer than \d+ seconds|duration .{0,40}(too long|exceeds)", re.IGNORECASE)
 NOT_AUDIO = re.compile(
     r"invalid_file_format|invalid file format|unsupported_file|corrupted or unsupported"
@@ -98,16 +99,11 @@ class _Verbose(_Plain):
 
 
 class OpenAITranscriber:
-    """One client for all threads; its pool of connections is larger than any number of slots.
+    """One client for all threads; its pool of connections is larger than any number of slots."""
 
-    `timed` says whether verbose_json with segments is asked for; `model` is what the probe asks with.
-    """
-
-    def __init__(self, *, api_key: str | None, base_url: str, model: str, timed: bool, metrics: Metrics) -> None:
+    def __init__(self, *, api_key: str | None, base_url: str, metrics: Metrics) -> None:
         self._client = OpenAI(api_key=api_key or "none", base_url=base_url, max_retries=0)
         self._key = api_key or ""
-        self._model = model
-        self._timed = timed
         self._metrics = metrics
 
     def check(self) -> None:
@@ -124,12 +120,12 @@ class OpenAITranscriber:
         except openai.OpenAIError as error:
             raise _translated(error, self._key) from error
 
-    def probe(self) -> None:
+    def probe(self, model: str, fields: Mapping[str, str | list[str]]) -> None:
         """As the port says."""
-        request = SpeechRequest(_second_of_silence(), "probe.wav", self._model, timeout_seconds=PROBE_SECONDS)
+        request = SpeechRequest(_second_of_silence(), "probe.wav", model, fields, timeout_seconds=PROBE_SECONDS)
         try:
             self._send(request)
-        except (Permanent, RateLimited):
+        except (Permanent, RateLimited, FormatRefused):
             return  # it speaks to us
         except Transient as error:
             raise NeighbourDown("whisper", "unavailable", str(error)) from error
@@ -144,37 +140,18 @@ class OpenAITranscriber:
         self._client.close()
 
     def _send(self, request: SpeechRequest) -> Answer:
+        fields: dict[str, Any] = dict(request.fields)
         try:
             raw = self._client.audio.transcriptions.with_raw_response.create(
                 file=(request.filename, request.data),
                 model=request.model,
-                language=request.language or omit,
-                prompt=request.prompt or omit,
-                response_format="verbose_json" if self._timed else "json",
-                timestamp_granularities=["segment"] if self._timed else omit,
                 timeout=httpx2.Timeout(request.timeout_seconds, connect=CONNECT_SECONDS),
+                **fields,
             )
         except openai.OpenAIError as error:
             raise _translated(error, self._key) from error
-        return self._believed(raw.content, request.model, raw.request_id)
-
-    def _believed(self, body: bytes, model: str, request_id: str | None) -> Answer:
-        shape = _Verbose if self._timed else _Plain
-        try:
-            answer = shape.model_validate_json(body)
-        except ValidationError as error:
-            found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
-            raise Transient("bad_answer", f"request {request_id}: {found}") from error
-        return Answer(
-            text=answer.text,
-            language=answer.language,
-            duration=answer.duration,
-            segments=tuple(Segment(**segment.model_dump()) for segment in answer.segments or ()),
-            words=tuple(Word(**word.model_dump()) for word in answer.words or ()),
-            model=model,
-            request_id=request_id,
-            billed_seconds=_billed_seconds(answer.usage),
-        )
+        shape = _Verbose if request.fields.get("response_format") == "verbose_json" else _Plain
+        return _believed(shape, raw.content, request.model, raw.request_id)
 
     @contextmanager
     def _counted(self, model: str) -> Iterator[None]:
@@ -198,13 +175,31 @@ class OpenAITranscriber:
             self._metrics.whisper_request_seconds.labels(model).observe(time.monotonic() - began)
 
 
+def _believed(shape: type[_Plain], body: bytes, model: str, request_id: str | None) -> Answer:
+    try:
+        answer = shape.model_validate_json(body)
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
+        raise Transient("bad_answer", f"request {request_id}: {found}") from error
+    return Answer(
+        text=answer.text,
+        language=answer.language,
+        duration=answer.duration,
+        segments=tuple(Segment(**segment.model_dump()) for segment in answer.segments or ()),
+        words=tuple(Word(**word.model_dump()) for word in answer.words or ()),
+        model=model,
+        request_id=request_id,
+        billed_seconds=_billed_seconds(answer.usage),
+    )
+
+
 def _billed_seconds(usage: object) -> float | None:
     """What the provider says that it billed, where that is a length of time."""
     seconds = _known(usage.get("seconds")) if isinstance(usage, dict) else None
     return seconds if seconds is None or seconds >= 0 else None
 
 
-def _translated(error: openai.OpenAIError, key: str) -> Exception:
+def _translated(error: openai.OpenAIError, key: str) -> Exception:  # noqa: C901 - a table, one clause an answer
     """The remedy for what the provider said. Its words decide before its status does."""
     words = _words(error, key)
     match error:
@@ -222,6 +217,8 @@ def _translated(error: openai.OpenAIError, key: str) -> Exception:
             return NeighbourDown("whisper", "model", words)
         case openai.APIStatusError(status_code=413):
             return Permanent("too_large", words)
+        case openai.BadRequestError() if FORMAT.search(words):
+            return FormatRefused(words)
         case openai.BadRequestError() if TOO_LONG.search(words):
             return Permanent("too_long", words)
         case openai.BadRequestError() if NOT_AUDIO.search(words):

@@ -1,135 +1,85 @@
-"""One recording, one request, one transcript. Recordings that do not fit into one request end dead with that reason."""
+"""From an object to a transcript in one streaming pass: decoded, cut, asked for and assembled, chunk by chunk."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict
 
-from subscriber.errors import Permanent
+from subscriber.audio.cut import cut
+from subscriber.audio.facts import Facts, Limits
+from subscriber.audio.pool import DecoderPool
+from subscriber.audio.source import BlockCache, Bytes
+from subscriber.lease import HeldClaim
 from subscriber.metrics import Metrics
-from subscriber.model import ObjectInfo
-from subscriber.notification import MEDIA_ENDINGS
 from subscriber.outage import Outages
 from subscriber.ports import Transcriber
-from subscriber.transcribe.languages import iso_code
+from subscriber.transcribe.asking import Asker
+from subscriber.transcribe.assemble import assemble
 from subscriber.transcribe.pool import SlotPool
-from subscriber.transcribe.profiles import MAX_REQUEST_BYTES, profile_of
-from subscriber.transcript import Answer, SpeechRequest, Transcript
+from subscriber.transcribe.recording import RecordingOnItsWay
+from subscriber.transcript import TimedWarning, Transcript
 
-__all__ = ["Speech", "SpeechOptions"]
-
-SAME_CONTAINER = {".opus": ".ogg", ".oga": ".ogg", ".m4b": ".m4a", ".m4v": ".mp4"}
-"""Endings that OpenAI refuses although it reads the container under its other name (measured for .opus)."""
-
-ENDINGS_OF_TYPES = {
-    **dict.fromkeys(("audio/flac", "audio/x-flac"), ".flac"),
-    **dict.fromkeys(("audio/mp4", "audio/m4a", "audio/x-m4a"), ".m4a"),
-    **dict.fromkeys(("audio/mpeg", "audio/mp3"), ".mp3"),
-    **dict.fromkeys(("audio/ogg", "audio/opus"), ".ogg"),
-    **dict.fromkeys(("audio/wav", "audio/wave", "audio/x-wav", "audio/vnd.wave"), ".wav"),
-    **dict.fromkeys(("audio/webm", "video/webm"), ".webm"),
-    "video/mp4": ".mp4",
-    "video/mpeg": ".mpeg",
-}
-"""For names without an ending that says audio: an object may be wanted for its content type alone."""
-
-SECONDS_A_MEGABYTE = 20.0
-LEAST_TIMEOUT_SECONDS = 60.0
-"""A request's limit grows with its size: a megabyte is about 8 minutes of speech at 16 kbit/s, which a slow local
-Whisper (25 times realtime) needs 20 s for."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechOptions:
-    """What is asked of the provider for every recording. `usd_per_minute` overrides the profile's price."""
-
-    model: str
-    language: str | None = None
-    prompt: str | None = None
-    usd_per_minute: float | None = None
-    longest_request_seconds: float = 900.0
-
-    @property
-    def fingerprint(self) -> str:
-        """A short name for model and parameters: two transcripts with the same one were asked for alike."""
-        asked = json.dumps([self.model, self.language, self.prompt], ensure_ascii=False)
-        return hashlib.sha256(asked.encode()).hexdigest()[:16]
+__all__ = ["Speech"]
 
 
 class Speech:
-    """The one way to the provider: fair slots, one gate, outages waited out."""
+    """What all jobs share: decoders, slots, the asker. Thread-safe."""
 
     def __init__(
-        self, transcriber: Transcriber, pool: SlotPool, outages: Outages, options: SpeechOptions, metrics: Metrics
+        self,
+        *,
+        decoders: DecoderPool,
+        limits: Limits,
+        pool: SlotPool,
+        asker: Asker,
+        transcriber: Transcriber,
+        outages: Outages,
+        metrics: Metrics,
     ) -> None:
-        self._transcriber = transcriber
+        self._decoders = decoders
+        self._limits = limits
+        self._blocks = BlockCache()
         self._pool = pool
+        self._asker = asker
+        self._transcriber = transcriber
         self._outages = outages
         self._metrics = metrics
-        self.options = options
 
-    def transcribe(self, recording: ObjectInfo, data: bytes, still_ours: Callable[[], None]) -> Transcript:
-        """Ask for a transcript; `still_ours` is called right before each request is paid and may raise ClaimLost.
+    def transcribe(self, held: HeldClaim, source: Bytes) -> Transcript:
+        """Transcribe the pinned object behind `source`; the claim is asked for before each request is paid.
 
-        Raises Permanent (`empty`, `too_large`, and what the provider refuses), Transient, Interrupted.
+        Raises Permanent (what the file cannot be), Transient, Interrupted, ClaimLost, and what `source` raises.
         """
-        request = self._request(recording, data)
+        options = self._asker.options
+        with self._decoders.open(self._blocks.over(source), self._limits) as decoding, self._pool.lane() as lane:
+            recording = RecordingOnItsWay(self._asker, lane, held, self._outages, self._metrics)
+            cuts = cut(decoding, options.chunk_seconds)
+            chunks = recording.run(cuts, lambda: decoding.facts.declared_seconds)
+            return assemble(
+                chunks,
+                model=recording.model,
+                fingerprint=self._fingerprint(recording.model),
+                usd_per_minute=self._asker.usd_per_minute(recording.model),
+                warnings=_warnings(decoding.facts),
+                audio=_audio(decoding.facts),
+            )
 
-        def send() -> Answer:
-            still_ours()
-            return self._transcriber.transcribe(request)
+    def probe(self) -> None:
+        """One second of silence, asked for as any chunk is. Raises NeighbourDown."""
+        model = self._asker.model(None)
+        self._transcriber.probe(model, self._asker.fields(model, self._asker.options.language))
 
-        answer = self._outages.ride("whisper", lambda: self._pool.send(send))
-        return self._account(answer)
-
-    def require_sendable(self, recording: ObjectInfo) -> None:
-        """Refuse what one request cannot take, before a byte is fetched. Raises Permanent."""
-        if recording.size == 0:
-            raise Permanent("empty", "the object holds no bytes")
-        if recording.size > MAX_REQUEST_BYTES:
-            raise Permanent("too_large", f"{recording.size} bytes; a request takes {MAX_REQUEST_BYTES}")
-
-    def _request(self, recording: ObjectInfo, data: bytes) -> SpeechRequest:
-        limit = max(LEAST_TIMEOUT_SECONDS, len(data) / 2**20 * SECONDS_A_MEGABYTE)
-        return SpeechRequest(
-            data=data,
-            # The provider learns nothing of the object's name but its ending.
-            filename="audio" + _ending(recording),
-            model=self.options.model,
-            language=self.options.language,
-            prompt=self.options.prompt,
-            timeout_seconds=min(limit, self.options.longest_request_seconds),
-        )
-
-    def _account(self, answer: Answer) -> Transcript:
-        """What the answer cost; unknown stays unknown."""
-        price = self.options.usd_per_minute
-        price = profile_of(answer.model).usd_per_minute if price is None else price
-        billed = answer.billed_seconds if answer.billed_seconds is not None else answer.duration
-        cost = None if billed is None or price is None else billed / 60 * price
-        self._metrics.audio_seconds.inc(answer.duration or 0)
-        self._metrics.billed_seconds.labels(answer.model).inc(billed or 0)
-        self._metrics.cost_usd.labels(answer.model).inc(cost or 0)
-        return Transcript(
-            text=answer.text,
-            language=iso_code(answer.language),
-            duration=answer.duration,
-            timing="model" if answer.segments else None,
-            segments=answer.segments,
-            words=answer.words,
-            chunks=(),
-            warnings=(),
-            model=answer.model,
-            billed_seconds=billed,
-            cost_usd=cost,
-            fingerprint=self.options.fingerprint,
-        )
+    def _fingerprint(self, model: str) -> str:
+        """A short name for model and parameters: two transcripts with the same one were asked for alike."""
+        options = self._asker.options
+        asked = json.dumps([model, options.language, options.prompt, options.chunk_seconds, options.salt])
+        return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
-def _ending(recording: ObjectInfo) -> str:
-    """The ending by which the provider knows the container; what stands behind any other dot is nobody's business."""
-    name, kind = recording.name.lower(), recording.content_type.partition(";")[0].strip().lower()
-    said = next((ending for ending in MEDIA_ENDINGS if name.endswith(ending)), ENDINGS_OF_TYPES.get(kind, ""))
-    return SAME_CONTAINER.get(said, said)
+def _warnings(facts: Facts) -> tuple[TimedWarning, ...]:
+    return tuple(TimedWarning(one.kind, one.start, one.end, one.message) for one in facts.warnings)
+
+
+def _audio(facts: Facts) -> dict[str, object]:
+    return {name: value for name, value in asdict(facts).items() if name != "warnings"}

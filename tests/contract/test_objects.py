@@ -101,6 +101,38 @@ def test_a_replaced_generation_is_gone(store: Store) -> None:
     assert store.objects.read(second) == b"second"
 
 
+@pytest.mark.parametrize(
+    ("offset", "size", "part"),
+    [(0, 4, b"0123"), (3, 2, b"34"), (7, 3, b"789"), (7, 100, b"789"), (0, 10, b"0123456789"), (9, 1, b"9")],
+)
+def test_a_range_is_that_part_and_ends_with_the_object(store: Store, offset: int, size: int, part: bytes) -> None:
+    assert store.objects.read_range(store.write("a", b"0123456789"), offset, size) == part
+
+
+def test_ranges_side_by_side_are_the_object(store: Store) -> None:
+    data = bytes(range(256)) * 40
+    written = store.write("a", data)
+    ranges = [store.objects.read_range(written, offset, 1000) for offset in range(0, len(data), 1000)]
+    assert b"".join(ranges) == data
+
+
+def test_a_range_of_a_replaced_generation_is_gone(store: Store) -> None:
+    first = store.write("a", b"first and longer")
+    second = store.write("a", b"second", if_generation=first.generation)
+    with pytest.raises(Gone):
+        store.objects.read_range(first, 0, 3)
+    with pytest.raises(Gone):
+        store.objects.read_range(first, 10, 3)
+    assert store.objects.read_range(second, 0, 3) == b"sec"
+
+
+def test_a_range_of_a_deleted_generation_is_gone(store: Store) -> None:
+    first = store.write("a", b"first")
+    store.objects.delete(store.bucket, "a", if_generation=first.generation)
+    with pytest.raises(Gone):
+        store.objects.read_range(first, 0, 3)
+
+
 def test_a_deleted_generation_is_gone(store: Store) -> None:
     first = store.write("a")
     store.objects.delete(store.bucket, "a", if_generation=first.generation)

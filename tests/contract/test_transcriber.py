@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -24,6 +25,7 @@ from subscriber.adapters.openai_api import DEFAULT_WAIT_SECONDS, LONGEST_WAIT_SE
 from subscriber.emulators import free_port
 from subscriber.errors import (
     ConfigError,
+    FormatRefused,
     NeighbourDown,
     Permanent,
     RateLimited,
@@ -32,6 +34,7 @@ from subscriber.errors import (
 )
 from subscriber.metrics import Metrics
 from subscriber.recordings import recordings
+from subscriber.transcribe.profiles import Fields
 from subscriber.transcript import Answer, Segment, SpeechRequest, Word
 from subscriber.whisper_server import Control, Server, StubEngine
 from subscriber.whisper_server.kinds import KINDS, MANGLED, REFUSALS
@@ -66,14 +69,8 @@ def transcriber(server: Server, metrics: Metrics, control: Control) -> Iterator[
 
 
 @contextmanager
-def transcriber_of(
-    url: str, metrics: Metrics | None = None, *, key: str | None = KEY, model: str = "whisper-1", timed: bool = True
-) -> Iterator[OpenAITranscriber]:
-    with closing(
-        OpenAITranscriber(
-            api_key=key, base_url=f"{url}/v1", model=model, timed=timed, metrics=metrics or Metrics(MODELS)
-        )
-    ) as made:
+def transcriber_of(url: str, metrics: Metrics | None = None, *, key: str | None = KEY) -> Iterator[OpenAITranscriber]:
+    with closing(OpenAITranscriber(api_key=key, base_url=f"{url}/v1", metrics=metrics or Metrics(MODELS))) as made:
         yield made
 
 
@@ -88,10 +85,11 @@ def sound(seconds: float = 1.0) -> bytes:
 
 
 SOUND = sound()
+TIMED: Fields = {"response_format": "verbose_json", "timestamp_granularities": ["segment"]}
 
 
 def ask(transcriber: OpenAITranscriber, **more: Any) -> Answer:
-    given: dict[str, Any] = {"data": SOUND, "filename": "audio.wav", "model": "whisper-1", "timeout_seconds": 30.0}
+    given: dict[str, Any] = {"data": SOUND, "filename": "audio.wav", "model": "whisper-1", "fields": TIMED}
     return transcriber.transcribe(SpeechRequest(**(given | more)))
 
 
@@ -123,7 +121,7 @@ REMEDIES: dict[str, tuple[Any, ...]] = {
     "too_large": (Permanent, "too_large"),
     "too_long": (Permanent, "too_long"),
     "model_gone": (NeighbourDown, "whisper", "model"),
-    "refuse_verbose": (NeighbourDown, "whisper", "unavailable"),
+    "refuse_verbose": (FormatRefused,),
     "html": (Transient, "bad_answer"),
     "no_segments": (Transient, "bad_answer"),
     "bad_times": (Transient, "bad_answer"),
@@ -132,7 +130,13 @@ REMEDIES: dict[str, tuple[Any, ...]] = {
     "hang": (Transient, "timeout"),
 }
 BELIEVED = KINDS - REMEDIES.keys()
-RESULTS = {Permanent: "rejected", Transient: "failed", RateLimited: "rate_limited", NeighbourDown: "down"}
+RESULTS = {
+    Permanent: "rejected",
+    Transient: "failed",
+    RateLimited: "rate_limited",
+    NeighbourDown: "down",
+    FormatRefused: "failed",
+}
 
 
 def test_every_fault_of_the_server_has_its_row_here() -> None:
@@ -176,8 +180,8 @@ def test_an_answer_is_carried_whole(transcriber: OpenAITranscriber) -> None:
 
 
 def test_a_model_without_times_is_asked_for_text_alone(server: Server, control: Control) -> None:
-    with transcriber_of(server.url, model="gpt-transcribe", timed=False) as text_only:
-        answer = ask(text_only, model="gpt-transcribe")
+    with transcriber_of(server.url) as text_only:
+        answer = ask(text_only, model="gpt-transcribe", fields={"response_format": "json"})
     assert answer.text.startswith("speech ")
     assert (answer.segments, answer.words, answer.language, answer.duration) == ((), (), None, None)
     assert control.status()["requests"][-1]["response_format"] == "json"
@@ -358,7 +362,7 @@ def test_a_key_that_the_provider_repeats_is_in_no_error(status: int, key: str) -
     said = refused_by(status, "Incorrect API key provided: {key}. You sent Bearer {key}, that is {key}.", "{key}")
     with provider(said) as url, transcriber_of(url, key=key) as transcriber:
         texts = [str(refusal(transcriber))]
-        for check in (transcriber.check, transcriber.probe):
+        for check in (transcriber.check, partial(transcriber.probe, "whisper-1", TIMED)):
             try:
                 check()
             except SubscriberError as error:
@@ -474,7 +478,7 @@ def test_fields_that_nobody_knows_are_let_pass() -> None:
 def test_where_nothing_listens_the_provider_is_away(metrics: Metrics) -> None:
     with transcriber_of(f"http://127.0.0.1:{free_port()}", metrics) as transcriber:
         assert told(refusal(transcriber)) == (NeighbourDown, "whisper", "unavailable")
-        for check in (transcriber.check, transcriber.probe):
+        for check in (transcriber.check, partial(transcriber.probe, "whisper-1", TIMED)):
             with pytest.raises(NeighbourDown):
                 check()
     assert counted(metrics) == {("whisper-1", "down"): 1.0}
@@ -508,7 +512,7 @@ def test_a_provider_that_knows_our_key_passes_check_and_probe(
 ) -> None:
     transcriber.check()
     assert control.status()["received"] == 0, "a check pays nothing"
-    transcriber.probe()
+    transcriber.probe("whisper-1", TIMED)
     (request,) = control.status()["requests"]
     assert request["model"] == "whisper-1"
     assert counted(metrics) == {}, "a probe is nobody's request"
@@ -520,7 +524,7 @@ def test_a_refused_key_is_a_mistake_of_the_configuration() -> None:
             transcriber.check()
         assert KEY not in str(refused.value)
         with pytest.raises(NeighbourDown) as down:
-            transcriber.probe()
+            transcriber.probe("whisper-1", TIMED)
         assert down.value.reason == "forbidden"
 
 
@@ -560,7 +564,7 @@ def test_a_provider_that_refuses_in_its_own_words_is_there(
     transcriber: OpenAITranscriber, control: Control, fault: str
 ) -> None:
     control.fault(fault)
-    transcriber.probe()
+    transcriber.probe("whisper-1", TIMED)
 
 
 @pytest.mark.parametrize(
@@ -581,10 +585,10 @@ def test_a_probe_fails_while_its_reason_lasts(
 ) -> None:
     control.mode(fault)
     with pytest.raises(NeighbourDown) as down:
-        transcriber.probe()
+        transcriber.probe("whisper-1", TIMED)
     assert down.value.reason == reason
     control.mode(None)
-    transcriber.probe()
+    transcriber.probe("whisper-1", TIMED)
 
 
 def test_a_provider_that_does_not_answer_the_probe_is_away(
@@ -593,7 +597,7 @@ def test_a_provider_that_does_not_answer_the_probe_is_away(
     monkeypatch.setattr("subscriber.adapters.openai_api.PROBE_SECONDS", 0.3)
     control.fault("hang")
     with pytest.raises(NeighbourDown) as down:
-        transcriber.probe()
+        transcriber.probe("whisper-1", TIMED)
     assert down.value.reason == "unavailable"
 
 
@@ -620,7 +624,7 @@ def each_in_a_thread() -> Callable[..., list[str]]:
 def test_a_real_whisper_behind_it_hears_a_recording() -> None:
     recording = recordings()[0]
     with LocalWhisper() as whisper, Server(whisper) as server, transcriber_of(server.url) as transcriber:
-        transcriber.probe()
+        transcriber.probe("whisper-1", TIMED)
         answer = ask(transcriber, data=recording.path.read_bytes(), filename=recording.path.name, timeout_seconds=120.0)
     assert answer.duration == pytest.approx(recording.seconds, abs=0.2)
     heard = {word.strip(".,!?").lower() for word in answer.text.split()}

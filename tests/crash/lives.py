@@ -7,7 +7,8 @@ one is died at without a line of change here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import atexit
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,12 +19,13 @@ from typing import Any, NamedTuple, TypeVar, cast
 from subscriber.adapters.folder import FolderObjects
 from subscriber.adapters.sqlite import SqliteLedger
 from subscriber.app import Adapters, Daemon, Signals
+from subscriber.audio.pool import DecoderPool
 from subscriber.compose import INBOX, OUTBOX, local_settings
 from subscriber.decisions import Verdict
-from subscriber.errors import NEIGHBOURS
 from subscriber.metrics import Metrics
 from subscriber.model import Delivery, Job, Message, ObjectInfo, Record, State
 from subscriber.transcript import Answer, Segment, SpeechRequest
+from tests.sound import wav
 
 T = TypeVar("T")
 
@@ -31,6 +33,10 @@ NAME = "calls/one.wav"
 LONG_AGO = timedelta(hours=1)
 MOST_LIVES = 10
 NO_SIGNALS = Signals()
+
+DECODERS = DecoderPool()
+"""For all lives: a decoder keeps nothing, and its process takes longer to start than a life lasts."""
+atexit.register(DECODERS.close)
 
 
 class Killed(BaseException):
@@ -94,7 +100,7 @@ class Provider:
 
     def check(self) -> None: ...
 
-    def probe(self) -> None: ...
+    def probe(self, model: str, fields: Mapping[str, str | list[str]]) -> None: ...
 
     def transcribe(self, request: SpeechRequest) -> Answer:  # noqa: ARG002 - its number tells what to say
         self.requests += 1
@@ -147,6 +153,7 @@ class Stage:
     """What outlives every process: the folders, the ledger, the provider, the listeners, the subscription."""
 
     def __init__(self, root: Path, say: Callable[[int], Answer | Exception], **settings: str) -> None:
+        self._root = root
         for folder in (INBOX, OUTBOX):
             (root / folder).mkdir()
         self.objects = FolderObjects({bucket: root / bucket for bucket in (INBOX, OUTBOX)})
@@ -157,16 +164,15 @@ class Stage:
         self.settings = local_settings(
             {f"SUBSCRIBER_{name.upper()}": value for name, value in settings.items()}, "http://provider/v1"
         )
-        self.job = self.upload(b"sound")
+        self.job = self.upload("sound")
         self.published_at = datetime.now(UTC)
         self._lives = 0
 
-    def upload(self, data: bytes) -> Job:
-        """A new generation of the recording; the story goes on with it."""
+    def upload(self, text: str) -> Job:
+        """A new generation of the recording, with sound of its own; the story goes on with it."""
         found = self.objects.stat(INBOX, NAME)
-        live = self.objects.write(
-            INBOX, NAME, data, content_type="audio/wav", metadata={}, if_generation=found.generation if found else 0
-        )
+        before = found.generation if found else 0
+        live = self.objects.write(INBOX, NAME, wav(text), content_type="audio/wav", metadata={}, if_generation=before)
         self.job = Job(INBOX, NAME, live.generation, self.settings.output)
         return self.job
 
@@ -175,6 +181,7 @@ class Stage:
         self._lives += 1
         fate = Fate(moment)
         daemon = Daemon(self.settings, self._adapters(fate), Metrics(self.settings.model), NO_SIGNALS)
+        lend_decoders(daemon)
         delivery = self._delivery(f"delivery {self._lives}")
         with suppress(Killed):
             for new in daemon.leases.hold([delivery]):
@@ -210,6 +217,10 @@ class Stage:
         record = self.record()
         return record.state if record else None
 
+    def stored(self) -> set[Path]:
+        """The chunks whose verdicts are kept."""
+        return set((self._root / OUTBOX / ".chunks").glob("*/*.json"))
+
     def output(self, ending: str) -> tuple[ObjectInfo, bytes] | None:
         """One of the recording's outputs, by the ending that its name has more."""
         found = self.objects.stat(OUTBOX, f"{NAME}.{ending}")
@@ -226,7 +237,6 @@ class Stage:
             transcriber=mortal("provider", self.provider),
             announcer=mortal("listeners", self.listeners),
             checks={},
-            probes=dict.fromkeys(NEIGHBOURS, _well),
         )
 
     def _delivery(self, ack_id: str) -> Delivery:
@@ -239,7 +249,9 @@ class Stage:
         return Delivery(Message("17", attributes, b"", self.published_at), "subscription", ack_id)
 
 
-def _well() -> None: ...
+def lend_decoders(daemon: Daemon) -> None:
+    """Have a daemon that never serves use the decoders of all lives."""
+    daemon.decoders = daemon._speech._decoders = DECODERS
 
 
 def moments(effects: Sequence[str]) -> list[Moment]:

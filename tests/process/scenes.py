@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import time
-import wave
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -13,26 +10,10 @@ from typing import Any, NamedTuple, Self
 
 from subscriber.whisper_server import Control
 from tests.daemon import Daemon, daemon
+from tests.sound import heard
 from tests.world import Queue, World
 
-__all__ = ["Output", "Scene", "sha256", "silent_for", "wav"]
-
-
-def wav(text: str = "one", seconds: float = 0.5) -> bytes:
-    """A recording of its own for every text."""
-    file = io.BytesIO()
-    samples = hashlib.sha256(text.encode()).digest()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(16_000)
-        out.writeframes(samples * int(seconds * 32_000 / len(samples)))
-    return file.getvalue()
-
-
-def sha256(data: bytes) -> str:
-    """What the provider knows a request by, and the stub says in its transcript (the first 12 digits)."""
-    return hashlib.sha256(data).hexdigest()
+__all__ = ["Output", "Scene", "silent_for"]
 
 
 class Output(NamedTuple):
@@ -83,9 +64,14 @@ class Scene:
         }
 
     def requests(self, data: bytes | None = None) -> int:
-        """How many requests the provider got, in all or for these bytes."""
+        """How many requests the provider got, in all or for this recording of one chunk."""
         status = self.control.status()
-        return int(status["bodies"].get(sha256(data), 0) if data is not None else status["received"])
+        return int(status["received"] if data is None else status["bodies"].get(heard(data), 0))
+
+    def stored(self, prefix: str = "") -> set[str]:
+        """The names of the paid chunks that are kept, below OUTPUT's prefix."""
+        found = self.world.storage.list_blobs(self.world.output_bucket, prefix=f"{prefix}.chunks/")
+        return {blob.name for blob in found}
 
 
 def silent_for(queue: Queue, seconds: float) -> bool:

@@ -6,10 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 from subscriber.whisper_server import Control, Server, StubEngine
 from tests.daemon import until
-from tests.process.scenes import Scene, wav
+from tests.process.scenes import Scene
+from tests.sound import chunks, wav
 
 SHORT = {"claim_seconds": 3, "ack_lease_seconds": 10}
 """What a test can wait out; the least that Pub/Sub leases is 10 s."""
+
+LONG_SECONDS = 75
+"""Of a recording of many chunks."""
 
 
 def test_what_a_killed_process_had_in_work_is_finished_by_another(scene: Scene) -> None:
@@ -53,7 +57,7 @@ def test_a_process_that_was_stopped_past_its_claim_and_lease_changes_nothing_whe
     assert scene.outputs("one.wav") == outputs
     assert {output.metadata["epoch"] for output in outputs.values()} == {"2"}
     assert scene.requests() == 2
-    second.term()
+    second.term()  # not killed: the emulator may hand a message to the pull of a dead process
     assert second.exit_code() == 0
     scene.world.upload("two.wav", wav("two"))
     zombie.says("attempt", outcome="transcribed")  # and it has taken no harm
@@ -97,3 +101,46 @@ def test_a_process_that_was_stopped_past_a_claim_that_nobody_took_goes_on_with_i
     assert stopped.says("attempt", outcome="transcribed")["epoch"] == 1
     assert scene.record("one.wav")["state"] == "done"
     assert scene.requests() == 1
+
+
+def test_a_process_killed_in_the_middle_of_a_long_recording_loses_only_what_was_on_the_wire(scene: Scene) -> None:
+    at_once, long = 2, wav("long", LONG_SECONDS)
+    expected = chunks(long, 10)
+    assert len(expected) >= 3 * at_once
+    first = scene.start(**SHORT, chunk_seconds=10, whisper_concurrency=at_once, language="en")
+    first.ready()
+    slow = expected[at_once + 1 : 2 * at_once + 1]
+    for body in slow:
+        scene.control.fault("hang", sha256=body)
+    scene.world.upload("long.wav", long)
+    scene.control.wait_for_requests(at_once + 1 + len(slow))
+    until(lambda: len(scene.stored()) == at_once + 1, "what came before is stored")
+    first.kill()
+    paid = scene.stored()
+    second = scene.start(**SHORT, chunk_seconds=10, whisper_concurrency=at_once, language="en")
+    assert second.says("attempt", outcome="transcribed")["epoch"] == 2
+    bodies = scene.control.status()["bodies"]
+    assert bodies == {body: 2 if body in slow else 1 for body in expected}
+    assert paid < scene.stored()
+    assert len(scene.stored()) == len(expected)
+    assert scene.outputs("long.wav")["txt"].data.decode().split() == _said(expected)
+    record = scene.record("long.wav")
+    assert (record["state"], record["attempts"], record["takeovers"]) == ("done", 0, 1)
+
+
+def test_the_same_sound_under_a_second_name_costs_no_request(scene: Scene) -> None:
+    daemon = scene.start(chunk_seconds=10)
+    daemon.ready()
+    long = wav("long", 25)
+    for name in ("one.wav", "two.wav"):
+        generation = scene.world.upload(name, long)
+        daemon.says("attempt", outcome="transcribed", generation=str(generation))
+    assert scene.requests() == len(chunks(long, 10))
+    assert scene.outputs("one.wav")["txt"].data == scene.outputs("two.wav")["txt"].data
+    assert daemon.metrics("chunks_total", source="cache") == daemon.metrics("chunks_total", source="paid")
+    assert scene.record("two.wav")["cost_usd"] == 0
+
+
+def _said(bodies: list[str]) -> list[str]:
+    """The words of a stub that heard these chunks."""
+    return [word for body in bodies for word in ("speech", body[:12])]

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tests.daemon import until
-from tests.process.scenes import Scene, silent_for, wav
+from tests.process.scenes import Scene, silent_for
+from tests.sound import wav
 from tests.world import Queue, fresh
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from subscriber.emulators import free_port
-from tests.process.scenes import Scene, wav
+from tests.process.scenes import Scene
+from tests.sound import wav
 
 
 def test_a_daemon_that_starts_without_its_provider_waits_for_it(scene: Scene) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.daemon import Daemon
-from tests.process.scenes import Scene, sha256, silent_for, wav
+from tests.daemon import Daemon, until
+from tests.process.scenes import Scene, silent_for
+from tests.sound import chunks, said, wav
 
 EXIT_SECONDS = 1.5
 """What the end of the process itself may take, on a busy machine."""
@@ -64,12 +65,42 @@ def test_a_request_that_returns_within_the_grace_is_not_wasted(scene: Scene) -> 
     first.says("attempt", outcome="transcribed")
     assert first.exit_code() == 0
     assert scene.record("one.wav")["state"] == "done"
-    assert scene.outputs("one.wav")["txt"].data.decode() == f"speech {sha256(wav())[:12]}\n"
+    assert scene.outputs("one.wav")["txt"].data.decode() == f"{said(wav())}\n"
     assert scene.requests() == 1
     (other,) = scene.world.queue.pull(seconds=5)
     assert other.message.attributes["objectId"] == "two.wav", "what came in the drain is for another process"
     scene.world.queue.subscriber.acknowledge(subscription=scene.world.queue.subscription, ack_ids=[other.ack_id])
     assert silent_for(scene.world.queue, 11), "a message that was not acked comes back when its lease ends"
+
+
+def test_a_process_stopped_in_the_middle_of_a_long_recording_stores_what_is_on_the_wire(scene: Scene) -> None:
+    """The rest is another process's, and nothing is paid twice."""
+    at_once, long = 2, wav("long", 75)
+    expected = chunks(long, 10)
+    grace = 10
+    settings = {"chunk_seconds": 10, "whisper_concurrency": at_once, "language": "en"}
+    first = scene.start(**settings, shutdown_grace_seconds=grace)
+    first.ready()
+    scene.control.hold()
+    scene.world.upload("long.wav", long)
+    scene.control.wait_for_requests(at_once)
+    began = time.monotonic()
+    first.term()
+    first.says("draining")
+    # Answers that took so long: no further request could return within what is left of the grace.
+    until(lambda: time.monotonic() - began > 0.55 * grace, "the answers are slow")
+    scene.control.release()
+    assert first.exit_code() == 0
+    assert time.monotonic() - began < grace + EXIT_SECONDS
+    sent = scene.requests()
+    assert len(scene.stored()) == sent, "every answer on the wire is stored"
+    assert sent < len(expected)
+    second = scene.start(**settings)
+    assert second.says("attempt", outcome="transcribed")["attempt"] == 1
+    assert scene.control.status()["bodies"] == dict.fromkeys(expected, 1)
+    words = [word for body in expected for word in ("speech", body[:12])]
+    assert scene.outputs("long.wav")["txt"].data.decode().split() == words
+    assert scene.record("long.wav")["state"] == "done"
 
 
 def test_a_second_signal_ends_the_waiting(scene: Scene) -> None:

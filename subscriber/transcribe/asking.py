@@ -1,0 +1,236 @@
+"""One chunk: what is asked of which model, where its verdict is kept, and what it cost.
+
+The law of this file: a verdict is stored before anybody uses it, under a name made of everything that led to it. Two
+jobs that need the same chunk at the same moment share one request.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import Literal, NamedTuple
+from weakref import WeakValueDictionary
+
+from subscriber.audio.cut import CUTTER_VERSION
+from subscriber.audio.flac import encode_flac
+from subscriber.audio.wire import SAMPLE_BYTES, SAMPLE_RATE
+from subscriber.errors import FormatRefused, Interrupted, NeighbourDown, Transient
+from subscriber.log import get_logger
+from subscriber.metrics import Metrics
+from subscriber.ports import Transcriber
+from subscriber.transcribe.cache import ChunkCache, chunk_key
+from subscriber.transcribe.guards import Judgement, judge
+from subscriber.transcribe.pool import Lane
+from subscriber.transcribe.profiles import Fields, Profile, billed_seconds, profile_of, request_fields
+from subscriber.transcript import Answer, ChunkSpan, ChunkText, SpeechRequest
+
+__all__ = ["Asker", "Asking", "Options", "Question", "Source"]
+
+Source = Literal["paid", "cache", "silent"]
+
+LEAST_TIMEOUT_SECONDS = 60.0
+TIMEOUT_A_SECOND = 10.0
+"""A request's limit grows with its chunk: ten times the sound, for a local Whisper on a busy machine, and a minute."""
+
+JUDGE_VERSION = 1
+"""Part of every key: the stored verdict is what the guards made of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked for every recording. `models` in order of preference; `salt` makes all keys new (`--fresh`)."""
+
+    models: tuple[str, ...]
+    host: str
+    language: str | None = None
+    prompt: str | None = None
+    usd_per_minute: float | None = None
+    chunk_seconds: float = 30.0
+    longest_request_seconds: float = 900.0
+    salt: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One chunk and how it is asked for. `span` in seconds of the whole recording, `pcm` 16 kHz mono s16."""
+
+    pcm: bytes = field(repr=False)
+    span: ChunkSpan
+    model: str
+    language: str | None
+    fields: Fields
+
+    @cached_property
+    def flac(self) -> bytes:
+        """What is sent."""
+        return encode_flac(self.pcm)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the sound."""
+        return self.span.end - self.span.start
+
+    def part(self, span: ChunkSpan) -> Question:
+        """The same question about a part of the chunk."""
+        start, end = (round((at - self.span.start) * SAMPLE_RATE) * SAMPLE_BYTES for at in (span.start, span.end))
+        return replace(self, pcm=self.pcm[start:end], span=span)
+
+
+class Asking(NamedTuple):
+    """A chunk on its way: its judgement to come, and where it comes from."""
+
+    question: Question
+    source: Source
+    judgement: Future[Judgement]
+
+
+class Asker:
+    """Thread-safe; one process has one. It knows which models are gone and which format each takes."""
+
+    def __init__(self, transcriber: Transcriber, cache: ChunkCache, options: Options, metrics: Metrics) -> None:
+        self._transcriber = transcriber
+        self._cache = cache
+        self._metrics = metrics
+        self._gone: set[str] = set()
+        self._refused: set[tuple[str, str]] = set()
+        self._on_the_wire: dict[str, Future[Judgement]] = {}
+        self._settling: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._lock = threading.Lock()
+        self._log = get_logger()
+        self.options = options
+
+    def model(self, pinned: str | None) -> str:
+        """The model for a whole file: the one that it began with, unless that is gone, else the best that is not."""
+        if pinned in self.options.models and pinned not in self._gone:
+            return pinned
+        return next((model for model in self.options.models if model not in self._gone), self.options.models[-1])
+
+    def question(self, pcm: bytes, span: ChunkSpan, model: str, language: str | None) -> Question:
+        """How a chunk is asked for, by all that is known of the model."""
+        return Question(pcm, span, model, language, self.fields(model, language))
+
+    def anew(self, question: Question) -> Question:
+        """The same question, in the format that the model takes by now."""
+        return replace(question, fields=self.fields(question.model, question.language))
+
+    def fields(self, model: str, language: str | None) -> Fields:
+        """All that is sent beside a chunk, in the best format that the model has not refused."""
+        profile = profile_of(model)
+        formats = [one for one in profile.formats if (model, one) not in self._refused] or [profile.formats[-1]]
+        return request_fields(profile, language, self.options.prompt, (), response_format=formats[0])
+
+    def begin(self, lane: Lane, question: Question, still_ours: Callable[[], None]) -> Asking:
+        """Look for the chunk's verdict, or have it asked for; join whoever is asking for the same one."""
+        key = self._key(question)
+        # On the wire first: the other way round, an answer that is stored between the two looks would be paid twice.
+        shared = self._on_the_wire.get(key)
+        if not shared and (stored := self._cache.get(key)):
+            return Asking(question, "cache", _done(Judgement(stored, None)))
+        with self._lock:
+            if shared := shared or self._on_the_wire.get(key):
+                return Asking(question, "cache", shared)
+            request, then = partial(self.ask, question, still_ours), partial(self._judge, key, question)
+            asked = self._on_the_wire[key] = lane.submit(request, then)
+        asked.add_done_callback(partial(self._landed, key))
+        return Asking(question, "paid", asked)
+
+    def ask(self, question: Question, still_ours: Callable[[], None]) -> Answer:
+        """One request, and its cost."""
+        still_ours()
+        limit = LEAST_TIMEOUT_SECONDS + TIMEOUT_A_SECOND * question.seconds
+        request = SpeechRequest(
+            data=question.flac,
+            # The provider learns nothing of the object's name.
+            filename=f"chunk-{question.span.index:05}.flac",
+            model=question.model,
+            fields=question.fields,
+            timeout_seconds=min(limit, self.options.longest_request_seconds),
+        )
+        try:
+            answer = self._transcriber.transcribe(request)
+        except FormatRefused as refusal:
+            raise self._in_another_format(question, refusal) from refusal
+        except NeighbourDown as error:
+            raise self._without_model(question.model, error) from error
+        except Transient as failure:
+            if failure.reason == "timeout":
+                self._metrics.possibly_billed_seconds.labels(question.model).inc(question.seconds)
+            raise
+        self._account(question, answer)
+        return answer
+
+    def settle(self, question: Question, in_halves: Callable[[], ChunkText]) -> tuple[ChunkText, Source]:
+        """The final verdict on a chunk that its first answer has not brought, and whether it was paid for now.
+
+        One job at a time asks for halves; whoever waited for it takes what it stored.
+        """
+        key = self._key(question)
+        with self._lock:
+            alone = self._settling.setdefault(key, threading.Lock())
+        with alone:
+            if stored := self._cache.get(key):
+                return stored, "cache"
+            text = self._cache.put(key, in_halves())
+            self._on_the_wire.pop(key, None)
+            return text, "paid"
+
+    def usd_per_minute(self, model: str) -> float | None:
+        """The price, or None where nobody told it."""
+        told = self.options.usd_per_minute
+        return profile_of(model).usd_per_minute if told is None else told
+
+    def _judge(self, key: str, question: Question, answer: Answer) -> Judgement:
+        """Outside the slot: final verdicts are stored before anybody sees them."""
+        profile: Profile = profile_of(question.model)
+        judgement = judge(answer, question.span, prompt=self.options.prompt, profile=profile)
+        if judgement.halve_at is not None:
+            return judgement
+        return Judgement(self._cache.put(key, judgement.text), None)
+
+    def _landed(self, key: str, asked: Future[Judgement]) -> None:
+        """What is stored, or has failed, need not be shared any longer; an answer that awaits its halves must be."""
+        if asked.cancelled() or asked.exception() or asked.result().halve_at is None:
+            self._on_the_wire.pop(key, None)
+
+    def _in_another_format(self, question: Question, refusal: FormatRefused) -> Exception:
+        """Remember what the model does not answer in. One that refuses even its last format is no use to anybody."""
+        refused = str(question.fields["response_format"])
+        if refused == profile_of(question.model).formats[-1]:
+            return NeighbourDown("whisper", "unavailable", f"refuses {refused}: {refusal}")
+        self._refused.add((question.model, refused))
+        return Transient("format_refused", str(refusal))
+
+    def _key(self, question: Question) -> str:
+        asked = {
+            "host": self.options.host,
+            "model": question.model,
+            "fields": question.fields,
+            "prompt": self.options.prompt,
+            "versions": [CUTTER_VERSION, JUDGE_VERSION],
+            "salt": self.options.salt,
+        }
+        return chunk_key(question.pcm, asked)
+
+    def _without_model(self, model: str, error: NeighbourDown) -> Exception:
+        """The provider's own words say that the model is gone: the next one, if there is one, begins each file anew."""
+        if error.reason != "model" or not set(self.options.models) - self._gone - {model}:
+            return error
+        if model not in self._gone:
+            self._gone.add(model)
+            self._log.error("model_gone", model=model, next_model=self.model(None), error=str(error))
+        return Interrupted(f"{model} is gone; beginning anew with {self.model(None)}")
+
+    def _account(self, question: Question, answer: Answer) -> None:
+        billed = billed_seconds(profile_of(question.model), question.seconds, answer.billed_seconds)
+        price = self.usd_per_minute(question.model)
+        self._metrics.billed_seconds.labels(question.model).inc(billed)
+        self._metrics.cost_usd.labels(question.model).inc(billed / 60 * price if price else 0.0)
+
+
+def _done(judgement: Judgement) -> Future[Judgement]:
+    future: Future[Judgement] = Future()
+    future.set_result(judgement)
+    return future

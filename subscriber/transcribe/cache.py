@@ -1,0 +1,73 @@
+"""Paid chunks, kept in the output bucket: what makes a crash cheap, a redelivery and a copy under another name free.
+
+The law of this file: an answer is stored before it is used, and only where there is none. Whoever comes second takes
+what is stored, so that all transcripts of one recording are made of the same answers. Errors are never stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from subscriber.errors import Gone, PreconditionFailed, Transient
+from subscriber.ports import Objects
+from subscriber.transcribe.verdicts import from_json, to_json
+from subscriber.transcript import ChunkText
+
+__all__ = ["ChunkCache", "chunk_key"]
+
+ROUNDS = 3
+"""A stored answer may be deleted (lifecycle, `forget`) between our create and our read, but hardly thrice."""
+
+
+def chunk_key(pcm: bytes, asked: Mapping[str, Any]) -> str:
+    """Name of a chunk's verdict: hex SHA-256 of its PCM and of whom was asked what."""
+    told = json.dumps(asked, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(hashlib.sha256(pcm).digest() + told.encode()).hexdigest()
+
+
+class ChunkCache:
+    """JSON objects below `prefix` in `bucket`, one a key; on a folder the same. A lifecycle rule may delete them."""
+
+    def __init__(self, objects: Objects, bucket: str, prefix: str) -> None:
+        self._objects = objects
+        self._bucket = bucket
+        self._prefix = prefix
+
+    def get(self, key: str) -> ChunkText | None:
+        """What was stored, or None: also where what is there cannot be read. Raises Transient, Interrupted."""
+        found = self._objects.stat(self._bucket, self._name(key))
+        if found is None:
+            return None
+        try:
+            return from_json(self._objects.read(found))
+        except (Gone, ValueError):
+            return None
+
+    def put(self, key: str, text: ChunkText) -> ChunkText:
+        """Store a verdict; what is stored from now on, which another process may have brought. Raises as `get` does."""
+        data = to_json(text)
+        live = 0
+        for _ in range(ROUNDS):
+            with suppress(PreconditionFailed):
+                self._objects.write(
+                    self._bucket,
+                    self._name(key),
+                    data,
+                    content_type="application/json",
+                    metadata={},
+                    if_generation=live,
+                )
+                return text
+            if stored := self.get(key):
+                return stored
+            found = self._objects.stat(self._bucket, self._name(key))
+            live = found.generation if found else 0  # what is there is damaged: replace it
+        raise Transient("storage_error", f"the stored answer {key} changed {ROUNDS} times")
+
+    def _name(self, key: str) -> str:
+        # Folders of 256: a listing, and a local directory, stay handy.
+        return f"{self._prefix}{key[:2]}/{key}.json"

@@ -1,0 +1,194 @@
+"""One recording: chunks go out while the rest is still being decoded, verdicts come back, in order.
+
+The law of this file: what is asked follows from the recording and the settings alone, never from which answer came
+first, so that whoever resumes a job meets everything that was paid for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from functools import partial
+from typing import TypeVar
+
+from subscriber.audio.cut import Chunk as Cut
+from subscriber.audio.wire import SAMPLE_RATE
+from subscriber.errors import ClaimLost, Permanent, Transient
+from subscriber.lease import HeldClaim
+from subscriber.metrics import Metrics
+from subscriber.model import Pin, Progress
+from subscriber.outage import Outages
+from subscriber.transcribe.asking import Asker, Asking, Question, Source
+from subscriber.transcribe.assemble import PIN_CHUNKS, pin_language
+from subscriber.transcribe.coverage import halves, quiet_middle
+from subscriber.transcribe.guards import Judgement, judge_halves
+from subscriber.transcribe.pool import Lane
+from subscriber.transcribe.profiles import profile_of
+from subscriber.transcript import SILENCE, Answer, Chunk, ChunkSpan, ChunkText
+
+__all__ = ["RecordingOnItsWay"]
+
+T = TypeVar("T")
+
+PIN_WITHIN = 8
+"""How many chunks may be asked one after the other for the sake of the language pin; then each is guessed anew."""
+
+TOO_MUCH = {"too_long", "too_large"}
+"""Refusals of a chunk that its halves may not meet."""
+
+
+class RecordingOnItsWay:
+    """The chunks of one job: `pending` on the wire or in the queue, `done` in order. Used by the job's thread only."""
+
+    def __init__(self, asker: Asker, lane: Lane, held: HeldClaim, outages: Outages, metrics: Metrics) -> None:
+        self._asker = asker
+        self._lane = lane
+        self._held = held
+        self._outages = outages
+        self._metrics = metrics
+        self._pending: deque[Asking | Chunk] = deque()
+        self._asked = 0
+        self.model = asker.model(held.claim.pin.model)
+        self.done: list[Chunk] = []
+        self._profile = profile_of(self.model)
+        self._language = asker.options.language
+        # A job that is resumed keeps its model, also where no language is pinned. Rides along with the next renewal.
+        self._pinned = held.claim.pin.language if held.claim.pin.model == self.model else None
+        held.pin = Pin(self.model, self._pinned)
+        self._pins = self._profile.pins_language and self._language is None
+
+    def run(self, cuts: Iterable[Cut], total_seconds: Callable[[], float | None]) -> list[Chunk]:
+        """Have every chunk transcribed. Raises Permanent, Transient, Interrupted, ClaimLost, and what `cuts` raises."""
+        for cut in cuts:
+            while self._pending and (isinstance(self._pending[0], Chunk) or not self._lane.has_room(self._under_way())):
+                self._make_room(total_seconds())
+            self._begin(cut, total_seconds())
+        while self._pending:
+            self._collect(total_seconds())
+        return self.done
+
+    def _begin(self, cut: Cut, total_seconds: float | None) -> None:
+        span = _span(cut)
+        if cut.silent:
+            self._pending.append(Chunk(span, SILENCE, "silent"))
+            return
+        if self._pins and self._asked >= PIN_CHUNKS:
+            self._settle_language(total_seconds)
+        question = self._asker.question(cut.pcm, span, self.model, self._language)
+        self._pending.append(self._asker.begin(self._lane, question, self._held.ensure))
+        self._asked += 1
+
+    def _settle_language(self, total_seconds: float | None) -> None:
+        """Wait for the earlier answers: from here on each chunk is told the language that the first ones agree on."""
+        while self._pending:
+            self._collect(total_seconds)
+        if pin := pin_language(self.done):
+            self._language = self._pinned or pin
+            self._held.pin = Pin(self.model, self._language)
+        self._pins = pin is None and self._asked < PIN_WITHIN
+
+    def _under_way(self) -> int:
+        """How many chunks still need their sound. That of all others is let go of, however long the oldest takes."""
+        self._pending = deque(_settled(one) for one in self._pending)
+        return sum(isinstance(one, Asking) for one in self._pending)
+
+    def _make_room(self, total_seconds: float | None) -> None:
+        """Take the oldest chunk if it is answered, else wait for any."""
+        oldest = self._pending[0]
+        if isinstance(oldest, Chunk) or oldest.judgement.done():
+            self._collect(total_seconds)
+            return
+        askings = [one.judgement for one in self._pending if isinstance(one, Asking)]
+        wait([one for one in askings if not one.done()], return_when=FIRST_COMPLETED)
+
+    def _collect(self, total_seconds: float | None) -> None:
+        """Wait for the oldest chunk."""
+        oldest = self._pending.popleft()
+        self._add(oldest if isinstance(oldest, Chunk) else self._concluded(oldest), total_seconds)
+
+    def _add(self, chunk: Chunk, total_seconds: float | None) -> None:
+        self.done.append(chunk)
+        self._held.progress = Progress(chunk.span.end, total_seconds)
+        self._metrics.chunks.labels(chunk.source).inc()
+        self._metrics.audio_seconds.inc(chunk.span.end - chunk.span.start)
+
+    def _concluded(self, asking: Asking) -> Chunk:
+        question, source, whole = asking.question, asking.source, None
+        try:
+            judgement, source = self._judgement(asking)
+        except Permanent as refusal:
+            if refusal.reason not in TOO_MUCH:
+                raise
+            if (middle := quiet_middle(question.span)) is None:
+                raise
+        else:
+            if judgement.halve_at is None:
+                return Chunk(question.span, judgement.text, source)
+            whole, middle = judgement.text, judgement.halve_at
+        anew = self._asker.anew(question)
+        return Chunk(question.span, *self._asker.settle(anew, partial(self._in_halves, anew, whole, middle)))
+
+    def _judgement(self, asking: Asking) -> tuple[Judgement, Source]:
+        """What became of a chunk, if need be asked for once more in the format that the model takes by now."""
+        tries: list[Asking] = []
+
+        def submit() -> Future[Judgement]:
+            question = self._asker.anew(asking.question)
+            tries.append(self._asker.begin(self._lane, question, self._held.ensure) if tries else asking)
+            return tries[-1].judgement
+
+        judgement = self._answer_of(submit)
+        return judgement, tries[-1].source
+
+    def _in_halves(self, question: Question, whole: ChunkText | None, cut: float) -> ChunkText:
+        """A loud chunk with too few words, or one that is too long for its model, is asked once more, in two parts."""
+        parts: list[tuple[ChunkSpan, Answer | None]] = [
+            (span, None if span.silent else self._answer_of(partial(self._submit, question.part(span))))
+            for span in halves(question.span, cut)
+        ]
+        prompt = self._asker.options.prompt
+        return judge_halves(whole, parts, question.span, prompt=prompt, profile=self._profile)
+
+    def _submit(self, question: Question) -> Future[Answer]:
+        return self._lane.submit(partial(self._asker.ask, self._asker.anew(question), self._held.ensure))
+
+    def _answer_of(self, submit: Callable[[], Future[T]]) -> T:
+        """Wait for a request, out an outage, and once more after one whose answer never came.
+
+        That one may have been billed; a second such answer would never come either.
+        """
+        unanswered = 0
+        while True:
+            try:
+                return self._outages.ride("whisper", lambda: submit().result())
+            except CancelledError:
+                continue  # another job asked for the same chunk and was ended
+            except ClaimLost:
+                if self._held.lost:
+                    raise
+                # it was the other job's claim
+            except Transient as failure:
+                unanswered += failure.reason == "timeout"
+                if unanswered > 1:
+                    raise Permanent("unanswered", "twice no answer in time; each may have been billed") from failure
+                if failure.reason not in {"timeout", "format_refused"}:
+                    raise
+
+
+def _settled(pending: Asking | Chunk) -> Asking | Chunk:
+    """An answered chunk, without its sound, if the answer is final."""
+    if isinstance(pending, Chunk) or not _is_final(pending.judgement):
+        return pending
+    return Chunk(pending.question.span, pending.judgement.result().text, pending.source)
+
+
+def _is_final(judgement: Future[Judgement]) -> bool:
+    answered = judgement.done() and not judgement.cancelled() and not judgement.exception()
+    return answered and judgement.result().halve_at is None
+
+
+def _span(cut: Cut) -> ChunkSpan:
+    start = cut.start_sample / SAMPLE_RATE
+    loud = tuple((start + a, start + b) for a, b in cut.loud)
+    return ChunkSpan(cut.index, start, start + cut.seconds, cut.silent, loud)
