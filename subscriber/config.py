@@ -94,7 +94,7 @@ class Settings(BaseModel):
     """Collection of the ledger.
     Why: its records are about transcriptions."""
     model: Names = Field(("whisper-1", "gpt-transcribe"), min_length=1)
-    """Models in order of preference; the first is used.
+    """Models in order of preference; the next one is taken when the provider says that one is gone.
     Why: whisper-1 tells when each segment was said; the second is for the day when OpenAI retires it (2027-02-26)."""
     language: Annotated[str | None, BeforeValidator(lambda given: None if given == "auto" else given)] = Field(
         None, pattern="^[a-z]{2,3}$"
@@ -142,7 +142,7 @@ class Settings(BaseModel):
     Why: renewed at a third, two renewals may fail; a killed pod's jobs are free again after it."""
     stall_seconds: float = Field(900, ge=60, le=86_400)
     """A job that has waited so long for an answer has failed; pauses do not count.
-    Why: longer than the 500 s that the largest request is given."""
+    Why: longer than the 360 s that a chunk of 30 s is given."""
     max_attempts: int = Field(10, ge=1, le=1000)
     """Failed attempts of a job before it is recorded dead.
     Why: their backoff spans half an hour or more, and outages cost none."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from subscriber.decisions import ClaimRequest, Refusal, decide_announced, decide_claim, decide_completion
 from subscriber.endings import Endings
@@ -186,7 +186,10 @@ class Pipeline:
         """Decoded, cut and asked for in one pass over ranges of the pinned generation."""
         require_writable(self._objects, self._options.location, held.claim)
         with self._stage("transcribe"):
-            return self._speech.transcribe(held, ObjectBytes(self._objects, recording))
+            transcript = self._speech.transcribe(held, ObjectBytes(self._objects, recording))
+        paid = (chunk.text.request_ids for chunk in transcript.chunks if chunk.source == "paid")
+        bind_contextvars(request_id=", ".join(name for names in paid for name in names) or None)
+        return transcript
 
     def _write(self, held: HeldClaim, recording: ObjectInfo, transcript: Transcript) -> tuple[str, ...]:
         """The outputs, JSON last. Past its end the claim is asked for first, and a newer owner's outputs fence ours."""

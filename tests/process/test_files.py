@@ -107,7 +107,8 @@ def test_two_recordings_that_want_one_name_do_not_share_it(scene: Scene) -> None
     daemon = scene.start(output=f"{scene.world.output}/{{stem}}")
     daemon.ready()
     first = scene.world.upload("talk.wav", wav("first"))
-    daemon.says("attempt", outcome="transcribed", generation=str(first))
+    line = daemon.says("attempt", outcome="transcribed", generation=str(first))
+    assert str(line["request_id"]).startswith("req_")  # what the provider's support asks for
     before = scene.outputs("talk")
     second = scene.world.upload("talk.flac", wav("second"))
     daemon.says("attempt", outcome="rejected", reason="output_collision", generation=str(second))
