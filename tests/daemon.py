@@ -130,11 +130,12 @@ class Daemon:
         self._process.terminate()
 
     def term_in_another_thread(self) -> None:
-        """SIGTERM as the kernel may hand it out: to any thread of the process, here to the youngest."""
+        """SIGTERM as the kernel may hand it out: to any thread of the process, here to its second."""
         pid = self._process.pid
-        youngest = max(int(task.name) for task in Path(f"/proc/{pid}/task").iterdir())
-        assert youngest != pid
-        assert ctypes.CDLL(None).tgkill(pid, youngest, signal.SIGTERM) == 0
+        # A young thread may end before the signal is sent, so the oldest one that still takes it.
+        others = sorted({int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()} - {pid})
+        send = ctypes.CDLL(None).tgkill
+        assert any(send(pid, thread, signal.SIGTERM) == 0 for thread in others)
 
     def interrupt(self) -> None:
         """SIGINT, as Ctrl-C sends it."""
