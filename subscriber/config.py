@@ -27,26 +27,13 @@ from pydantic import (
 
 from subscriber.mistakes import ConfigErrors, mistakes
 from subscriber.outputs import OutputLocation
+from subscriber.setting_values import Formats, Names, full_name, lower, read_key
 
 __all__ = ["ConfigErrors", "Settings", "environ", "setting_names", "unknown_names", "variable"]
 
 _PREFIX = "SUBSCRIBER_"
 _WHOLE = re.compile(r"google_cloud_project|openai_\w+|port|\w+_emulator_host")
 _NEEDS_KEY = "api.openai.com"
-
-
-def _split(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    """A comma-separated list in its order, without repetitions; a default is a tuple already."""
-    parts = value.split(",") if isinstance(value, str) else value
-    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Formats = Annotated[tuple[Literal["json", "txt", "srt", "vtt"], ...], BeforeValidator(_split)]
 
 
 def variable(field: str) -> str:
@@ -170,10 +157,10 @@ class Settings(BaseModel):
     port: int = Field(8080, ge=0, le=65_535)
     """Of /metrics, /livez and /readyz; 0 takes a free one.
     Why: Cloud Run's own default."""
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = "info"
     """Lowest level that is written.
     Why: the end of every delivery, and all that an operator may act on."""
-    log_format: Annotated[Literal["json", "console"] | None, BeforeValidator(_lower)] = None
+    log_format: Annotated[Literal["json", "console"] | None, BeforeValidator(lower)] = None
     """json for Cloud Logging, console for people; unset: console on a terminal, json elsewhere.
     Why: people sit at terminals, collectors do not."""
     pubsub_emulator_host: str | None = None
@@ -199,12 +186,12 @@ class Settings(BaseModel):
     @field_validator("subscription")
     @classmethod
     def _full_subscriptions(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        return tuple(_full_name("subscriptions", name, info) for name in names)
+        return tuple(full_name("subscriptions", name, info) for name in names)
 
     @field_validator("result_topic")
     @classmethod
     def _full_topic(cls, name: str | None, info: ValidationInfo) -> str | None:
-        return name and _full_name("topics", name, info)
+        return name and full_name("topics", name, info)
 
     @field_validator("output")
     @classmethod
@@ -228,7 +215,7 @@ class Settings(BaseModel):
         if path := info.data["openai_api_key_file"]:
             if key:
                 raise ValueError("is set beside OPENAI_API_KEY_FILE; unset one of them")
-            key = _read_key(path)
+            key = read_key(path)
         if not key and urlsplit(info.data.get("openai_base_url", "")).hostname == _NEEDS_KEY:
             raise ValueError(f"is required for {_NEEDS_KEY}; OPENAI_API_KEY_FILE would do as well")
         if key and not re.fullmatch(r"[!-~]+", key.get_secret_value()):
@@ -264,25 +251,3 @@ def unknown_names(environ: Mapping[str, str]) -> list[str]:
     return [
         f"{name} is no setting" + "".join(f"; did you mean {known[hit]}?" for hit in near[name]) for name in unknown
     ]
-
-
-def _full_name(kind: str, name: str, info: ValidationInfo) -> str:
-    """`projects/P/KIND/NAME`, the project filled in where it is missing. Limits: Pub/Sub, "Resource names"."""
-    if "/" not in name:
-        if not (project := info.data.get("google_cloud_project")):
-            raise ValueError(f"{name!r} has no project: write projects/P/{kind}/{name}, or set GOOGLE_CLOUD_PROJECT")
-        name = f"projects/{project}/{kind}/{name}"
-    if not re.fullmatch(rf"projects/[a-z][a-z0-9.:-]+/{kind}/[A-Za-z][\w.~+%-]{{2,254}}", name):
-        raise ValueError(f"must be projects/P/{kind}/NAME or NAME, not {name!r}")
-    return name
-
-
-def _read_key(path: Path) -> SecretStr:
-    try:
-        key = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text"
-        raise ValueError(f"OPENAI_API_KEY_FILE {path} cannot be read: {reason}") from None
-    if not key:
-        raise ValueError(f"OPENAI_API_KEY_FILE {path} is empty")
-    return SecretStr(key)
