@@ -20,9 +20,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
-import grpc
 from google.api_core import exceptions
-from google.auth.exceptions import DefaultCredentialsError
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
 from google.cloud.firestore_v1.types import (
@@ -36,6 +34,7 @@ from google.cloud.firestore_v1.types import (
 )
 
 from subscriber.backoff import backoff_seconds
+from subscriber.channels import open_channel
 from subscriber.decisions import Decide
 from subscriber.documents import from_document, to_document
 from subscriber.errors import ConfigError, NeighbourDown
@@ -53,16 +52,6 @@ _DEADLINE_SECONDS = 15.0
 
 _BACKOFF_SECONDS = (0.05, 2.0)
 # Who lost a race for a document may look again at once; a Firestore in trouble is asked every 1 to 2 s.
-
-_CHANNEL_OPTIONS = (
-    # A NAT or a firewall forgets an idle connection without a word. The timeout is also TCP's limit for bytes that
-    # nobody acknowledges, so the first call after the silence ends the dead connection within our deadline, not after
-    # the kernel's 15 minutes. No pings without calls: servers may close a connection that sends them.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    # By default gRPC looks for a server that was away only every two minutes; our pause is to end sooner.
-    ("grpc.max_reconnect_backoff_ms", 5_000),
-)
 
 _FORBIDDEN = (exceptions.Forbidden, exceptions.Unauthorized)
 
@@ -107,7 +96,7 @@ class FirestoreLedger:
         self._deadline_seconds = deadline_seconds
         # The emulator's own convention for a caller whom no security rule concerns.
         self._metadata = [("authorization", "Bearer owner")] if emulator_host else []
-        self._channel = _open_channel(emulator_host)
+        self._channel = open_channel(FirestoreGrpcTransport, emulator_host)
         self._client = FirestoreClient(transport=FirestoreGrpcTransport(channel=self._channel))
 
     def check(self) -> None:
@@ -197,16 +186,6 @@ class FirestoreLedger:
         """How each RPC is made: once, and bounded by what is left of the deadline, but never by nothing."""
         timeout = min(_CALL_SECONDS, max(ends_at - time.monotonic(), 0.1))
         return {"retry": None, "timeout": timeout, "metadata": self._metadata}
-
-
-def _open_channel(emulator_host: str | None) -> grpc.Channel:
-    if emulator_host:
-        return grpc.insecure_channel(emulator_host, options=_CHANNEL_OPTIONS)
-    try:
-        return FirestoreGrpcTransport.create_channel(options=_CHANNEL_OPTIONS)
-    except DefaultCredentialsError as error:
-        remedy = "gcloud auth application-default login"
-        raise ConfigError("GOOGLE_APPLICATION_CREDENTIALS", str(error), remedy) from error
 
 
 def _down(error: exceptions.GoogleAPICallError) -> NeighbourDown:

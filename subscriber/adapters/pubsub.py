@@ -7,18 +7,19 @@ cancelled one may leave messages leased to nobody until the subscription's ack d
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-import grpc
 from google.api_core import exceptions
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from google.pubsub_v1.types import PubsubMessage, ReceivedMessage
 
+from subscriber.channels import open_channel
 from subscriber.errors import ConfigError, NeighbourDown, Refused, Transient
 from subscriber.metrics import Metrics
 from subscriber.model import Delivery, Job, Message, Record
@@ -28,8 +29,8 @@ __all__ = ["PubSubAnnouncer", "PubSubSource"]
 CALL_SECONDS = 5.0
 """Limit of one call. A lease keeper's turn of 1,000 renewals takes some 50 ms; a server that needs 5 s is away."""
 
-UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-"""Pub/Sub takes messages of 10 MB; gRPC's own limit of 4 MB would block the subscription behind such a one."""
+SILENCE_SECONDS = 60.0
+"""Pulls may run into their deadlines; so long without any answer is asked about: a network may swallow all calls."""
 
 MAX_ATTRIBUTE_BYTES = 1024
 """Longer values of attributes are refused, and bytes are counted, not characters."""
@@ -48,10 +49,9 @@ class PubSubSource:
         self._emulator = emulator_host is not None
         self._poll_seconds = poll_seconds
         self._metrics = metrics
-        with _credentials_needed():
-            channel = grpc.insecure_channel(emulator_host, options=UNLIMITED) if emulator_host else None
-            transport = SubscriberGrpcTransport(channel=channel) if channel else None
-            self._client = SubscriberClient(transport=transport)
+        self._answered_at = time.monotonic()
+        channel = open_channel(SubscriberGrpcTransport, emulator_host)
+        self._client = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
 
     def check(self) -> None:
         """Prove with the least right that we may pull. Raises ConfigError or NeighbourDown."""
@@ -93,8 +93,16 @@ class PubSubSource:
             try:
                 response = self._client.pull(request=request, retry=None, timeout=timeout)
             except exceptions.DeadlineExceeded:  # an empty pull, on a server that does not say so in time
+                self._doubt()
                 return []
+        self._answered_at = time.monotonic()
         return [_delivery(subscription, received) for received in response.received_messages]
+
+    def _doubt(self) -> None:
+        """Have a long silence probed. Raises NeighbourDown."""
+        if (silent_seconds := time.monotonic() - self._answered_at) > SILENCE_SECONDS:
+            self._answered_at = time.monotonic()
+            raise NeighbourDown("pubsub", "unavailable", f"no pull was answered for {silent_seconds:.0f} s")
 
     def _check(self, subscription: str) -> None:
         needed = "pubsub.subscriptions.consume"
@@ -125,10 +133,8 @@ class PubSubAnnouncer:
         self._topic = topic
         self._emulator = emulator_host is not None
         self._metrics = metrics
-        with _credentials_needed():
-            channel = grpc.insecure_channel(emulator_host, options=UNLIMITED) if emulator_host else None
-            transport = PublisherGrpcTransport(channel=channel) if channel else None
-            self._client = PublisherClient(transport=transport)
+        channel = open_channel(PublisherGrpcTransport, emulator_host)
+        self._client = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
 
     def check(self) -> None:
         """Prove with the least right that we may publish. Raises ConfigError or NeighbourDown."""
@@ -213,16 +219,6 @@ def _prove(allowed: Callable[[], bool], missing: ConfigError, metrics: Metrics) 
     except Refused as error:  # a name that nothing can have
         raise missing from error
     raise missing
-
-
-@contextmanager
-def _credentials_needed() -> Iterator[None]:
-    try:
-        yield
-    except DefaultCredentialsError as error:
-        raise ConfigError(
-            "GOOGLE_APPLICATION_CREDENTIALS", "no Google credentials found", "gcloud auth application-default login"
-        ) from error
 
 
 @contextmanager

@@ -298,8 +298,9 @@ def test_where_nothing_listens_pubsub_is_away(call: str) -> None:
     assert rpc_errors(metrics, "unavailable") == 1
 
 
-def test_a_server_that_lets_an_empty_pull_run_into_its_deadline_is_not_away() -> None:
-    """Neither emulator nor production do so usually; that it may happen is in Google's documentation."""
+@pytest.fixture
+def swallower() -> Iterator[str]:
+    """The address of a server that takes calls and never answers one."""
     stopped = threading.Event()
 
     class Silent(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
@@ -310,12 +311,28 @@ def test_a_server_that_lets_an_empty_pull_run_into_its_deadline_is_not_away() ->
         server = grpc.server(threads, handlers=[Silent()])
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
-        metrics = Metrics()
-        with closing(PubSubSource(["projects/p/subscriptions/sub"], f"127.0.0.1:{port}", 0.5, metrics)) as source:
-            assert source.pull(1) == []
-            assert rpc_errors(metrics, "deadline_exceeded") == 0
+        yield f"127.0.0.1:{port}"
         stopped.set()
         server.stop(grace=None)
+
+
+def test_a_server_that_lets_an_empty_pull_run_into_its_deadline_is_not_away(swallower: str) -> None:
+    """Neither emulator nor production do so usually; that it may happen is in Google's documentation."""
+    metrics = Metrics()
+    with closing(PubSubSource(["projects/p/subscriptions/sub"], swallower, 0.5, metrics)) as source:
+        assert source.pull(1) == []
+        assert rpc_errors(metrics, "deadline_exceeded") == 0
+
+
+def test_a_minute_without_any_answer_is_asked_about(swallower: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that swallows all calls looks like an empty subscription; only its probe can tell."""
+    with closing(PubSubSource(["projects/p/subscriptions/sub"], swallower, 0.2, Metrics())) as source:
+        monkeypatch.setattr("subscriber.adapters.pubsub.SILENCE_SECONDS", 0.0)
+        with pytest.raises(NeighbourDown, match="no pull was answered") as down:
+            source.pull(1)
+        assert (down.value.neighbour, down.value.reason) == ("pubsub", "unavailable")
+        monkeypatch.undo()
+        assert source.pull(1) == [], "asked about once, it has another minute"
 
 
 def test_without_credentials_the_remedy_is_a_login(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
