@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from google.cloud import firestore, pubsub_v1, storage  # type: ignore[attr-defined]
+from google.cloud import pubsub_v1, storage  # type: ignore[attr-defined]
 
 from subscriber import emulators as servers
 from subscriber.emulators import Emulators, EmulatorsMissing
-from tests.world import Queue, World, fresh
+from tests.world import Queue, World, fresh, new_world
 
 
 @pytest.fixture(scope="session")
@@ -63,16 +63,10 @@ def bucket(google: Emulators) -> storage.Bucket:
 
 
 @pytest.fixture
-def world(google: Emulators, pubsub: Callable[..., Queue], monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """A world of one test: only its own uploads are notified, because its storage server is its own."""
-    queue, inbox, outbox = pubsub(), fresh("inbox"), fresh("outbox")
-    monkeypatch.delenv("STORAGE_EMULATOR_HOST")
-    notify = (queue.topic.rpartition("/")[2], inbox)
-    with servers.emulators(os.environ, project=google.project, notify=notify) as own:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", own.storage_url)
-        own.make_bucket(inbox, outbox)
-        with closing(storage.Client()) as objects, closing(firestore.Client()) as database:
-            yield World(own, queue, objects, database, inbox, outbox, fresh("ledger"))
+def world(emulators: Emulators) -> Iterator[World]:
+    """A world of one test: only its own uploads are notified."""
+    with new_world(emulators) as made:
+        yield made
 
 
 @pytest.fixture

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 
+import pytest
 from google.api_core.exceptions import DeadlineExceeded
 from google.cloud import firestore, pubsub_v1, storage  # type: ignore[attr-defined]
 
+from subscriber import emulators as servers
 from subscriber.emulators import Emulators, free_port
 
 
@@ -101,3 +105,28 @@ class World:
     def records(self) -> dict[str, dict[str, object]]:
         """Every document of the ledger's collection, by id."""
         return {found.id: found.to_dict() or {} for found in self.database.collection(self.collection).stream()}
+
+
+@contextmanager
+def new_world(emulators: Emulators) -> Iterator[World]:
+    """A world that shares only Pub/Sub and Firestore: its storage server is its own, because one notifies one topic.
+
+    In the block, this process's environment sends Google's clients to it.
+    """
+    topic, subscription, inbox, outbox = (fresh(kind) for kind in ("topic", "subscription", "inbox", "outbox"))
+    emulators.make_topic(topic, subscription)
+    prefix = f"projects/{emulators.project}"
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in emulators.environ().items():
+            patch.setenv(name, value)
+        patch.delenv("STORAGE_EMULATOR_HOST")
+        own = stack.enter_context(servers.emulators(os.environ, project=emulators.project, notify=(topic, inbox)))
+        patch.setenv("STORAGE_EMULATOR_HOST", own.storage_url)
+        own.make_bucket(inbox, outbox)
+        publisher, subscriber = pubsub_v1.PublisherClient(), stack.enter_context(pubsub_v1.SubscriberClient())
+        stack.callback(publisher.stop)
+        queue = Queue(f"{prefix}/topics/{topic}", f"{prefix}/subscriptions/{subscription}", publisher, subscriber)
+        objects = stack.enter_context(closing(storage.Client()))
+        database = stack.enter_context(closing(firestore.Client()))
+        yield World(own, queue, objects, database, inbox, outbox, fresh("ledger"))

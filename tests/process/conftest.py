@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
 
 import pytest
-from google.cloud import firestore, pubsub_v1, storage  # type: ignore[attr-defined]
 
-from subscriber import emulators as servers
 from subscriber.emulators import Emulators
 from subscriber.whisper_server import Control, Server, StubEngine
 from tests.daemon import Daemon
 from tests.process.scenes import Scene
-from tests.world import Queue, World, fresh
+from tests.world import World, new_world
 
 
 @pytest.fixture(scope="session")
@@ -37,23 +33,8 @@ def scene(world: World, provider: Server) -> Iterator[Scene]:
 @pytest.fixture(scope="module")
 def common_world(emulators: Emulators) -> Iterator[World]:
     """A world for all tests of a file."""
-    topic, subscription, inbox, outbox = (fresh(kind) for kind in ("topic", "subscription", "inbox", "outbox"))
-    emulators.make_topic(topic, subscription)
-    prefix = f"projects/{emulators.project}"
-    with ExitStack() as stack:
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for name, value in emulators.environ().items():
-            patch.setenv(name, value)
-        patch.delenv("STORAGE_EMULATOR_HOST")
-        own = stack.enter_context(servers.emulators(os.environ, project=emulators.project, notify=(topic, inbox)))
-        patch.setenv("STORAGE_EMULATOR_HOST", own.storage_url)
-        own.make_bucket(inbox, outbox)
-        publisher, subscriber = pubsub_v1.PublisherClient(), stack.enter_context(pubsub_v1.SubscriberClient())
-        stack.callback(publisher.stop)
-        queue = Queue(f"{prefix}/topics/{topic}", f"{prefix}/subscriptions/{subscription}", publisher, subscriber)
-        objects, database = stack.enter_context(closing(storage.Client())), firestore.Client()
-        stack.callback(database.close)
-        yield World(own, queue, objects, database, inbox, outbox, fresh("ledger"))
+    with new_world(emulators) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
