@@ -43,6 +43,7 @@ trap - TERM; exec "$@" 3<&- </dev/null"""
 # close it, or are killed, it kills the group. So no Java stays behind, and the group's id stays ours until then.
 
 _READY_SECONDS = 60.0
+_ANSWER_SECONDS = 30.0  # a JVM that has just started on a busy machine may take many
 _STOP_SECONDS = 5.0
 _LOG_TAIL_BYTES = 2000
 
@@ -179,7 +180,7 @@ def _answers(host: str, path: str) -> bool:
 
 def _request(host: str, method: str, path: str, body: dict[str, Any] | None = None) -> None:
     # Not urllib: that would send a request for this machine to the proxy that the environment names.
-    connection = http.client.HTTPConnection(host, timeout=5)
+    connection = http.client.HTTPConnection(host, timeout=_ANSWER_SECONDS)
     try:
         connection.request(method, path, None if body is None else json.dumps(body))
         answer = connection.getresponse()

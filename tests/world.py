@@ -108,13 +108,13 @@ class World:
 
 
 @contextmanager
-def new_world(emulators: Emulators) -> Iterator[World]:
+def new_world(emulators: Emulators, ack_deadline_seconds: int = 60) -> Iterator[World]:
     """A world that shares only Pub/Sub and Firestore: its storage server is its own, because one notifies one topic.
 
     In the block, this process's environment sends Google's clients to it.
     """
     topic, subscription, inbox, outbox = (fresh(kind) for kind in ("topic", "subscription", "inbox", "outbox"))
-    emulators.make_topic(topic, subscription)
+    emulators.make_topic(topic, subscription, ack_deadline_seconds=ack_deadline_seconds)
     prefix = f"projects/{emulators.project}"
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
