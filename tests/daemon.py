@@ -31,6 +31,9 @@ PATIENCE_SECONDS = 45.0
 
 ASK_EVERY_SECONDS = 0.02
 
+KEY = "sk-of-no-account"
+"""Of the provider; looked for in all that a daemon prints."""
+
 Line = dict[str, Any]
 
 
@@ -157,9 +160,11 @@ class Daemon:
         """Leave nothing behind, in whatever state it is, and show its log (pytest keeps that for failures)."""
         if self._process.poll() is None:
             self.kill()
-        print(f"--- daemon {self._process.pid}, exit code {self._process.returncode}\n{self.output()}")
+        output = self.output()
+        print(f"--- daemon {self._process.pid}, exit code {self._process.returncode}\n{output}")
         if self._process.stdout:
             self._process.stdout.close()
+        assert KEY not in output, "no line that any daemon of any test ever wrote shows the key"
 
     def _read(self) -> None:
         for raw in self._process.stdout or ():
@@ -182,7 +187,7 @@ def command_environ(world: World, whisper_url: str, **settings: object) -> dict[
     """The environment of a daemon: the world's, with a port and a provider of its own, and these settings."""
     ours = {variable(name): str(value) for name, value in settings.items()}
     assert ours.keys() <= setting_names()
-    provider = {"OPENAI_BASE_URL": f"{whisper_url}/v1", "OPENAI_API_KEY": "sk-of-no-account"}
+    provider = {"OPENAI_BASE_URL": f"{whisper_url}/v1", "OPENAI_API_KEY": KEY}
     return {**world.environ, "PORT": str(free_port()), **provider, "SUBSCRIBER_LOG_FORMAT": "json", **ours}
 
 

@@ -74,16 +74,16 @@ class Troupe:
             ack_lease_seconds=LEASE_SECONDS,
             chunk_seconds=CHUNK_SECONDS,
             claim_seconds=CLAIM_SECONDS,
+            firestore_emulator_host=self.valves["firestore"].address,
             language="en",
             max_attempts=100,
+            pubsub_emulator_host=self.valves["pubsub"].address,
             retry_max_seconds=2,
             retry_min_seconds=0.5,
             shutdown_grace_seconds=8,
+            storage_emulator_host=f"http://{self.valves['gcs'].address}",
             whisper_concurrency=SLOTS,
         )
-        environ["PUBSUB_EMULATOR_HOST"] = self.valves["pubsub"].address
-        environ["FIRESTORE_EMULATOR_HOST"] = self.valves["firestore"].address
-        environ["STORAGE_EMULATOR_HOST"] = f"http://{self.valves['gcs'].address}"
         daemon = Daemon(environ)
         self._open.callback(daemon.end)
         return daemon

@@ -46,10 +46,15 @@ def street(emulators: Emulators, provider: Server) -> Iterator[Street]:
         pubsub = stack.enter_context(Relay(world.emulators.pubsub_host))
         firestore = stack.enter_context(Relay(world.emulators.firestore_host))
         gcs = stack.enter_context(Front(world.emulators.storage_url))
-        environ = command_environ(world, provider.url, ack_lease_seconds=LEASE_SECONDS, shutdown_grace_seconds=4)
-        environ["PUBSUB_EMULATOR_HOST"] = pubsub.address
-        environ["FIRESTORE_EMULATOR_HOST"] = firestore.address
-        environ["STORAGE_EMULATOR_HOST"] = gcs.url
+        environ = command_environ(
+            world,
+            provider.url,
+            ack_lease_seconds=LEASE_SECONDS,
+            firestore_emulator_host=firestore.address,
+            pubsub_emulator_host=pubsub.address,
+            shutdown_grace_seconds=4,
+            storage_emulator_host=gcs.url,
+        )
         daemon = Daemon(environ)
         stack.callback(daemon.end)
         daemon.ready()

@@ -2,9 +2,104 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
 from subscriber.emulators import free_port
-from tests.process.scenes import Scene
+from tests.daemon import Daemon, until
+from tests.process.scenes import Scene, silent_for
 from tests.sound import wav
+from tests.valve import Valve
+from tests.world import Queue
+
+RESUME_SECONDS = 30.0
+"""From a neighbour's return to work, as promised."""
+
+
+@pytest.fixture(params=["pubsub", "firestore", "gcs", "whisper"])
+def neighbour(request: pytest.FixtureRequest, scene: Scene) -> Iterator[tuple[str, Valve, Daemon]]:
+    """One neighbour by name, the valve before it, and a daemon that knows no other way to it."""
+    servers = scene.world.emulators
+    hosts = {
+        "pubsub": ("pubsub_emulator_host", "{}", servers.pubsub_host),
+        "firestore": ("firestore_emulator_host", "{}", servers.firestore_host),
+        "gcs": ("storage_emulator_host", "http://{}", servers.storage_url.removeprefix("http://")),
+        "whisper": ("openai_base_url", "http://{}/v1", scene.whisper_url.removeprefix("http://")),
+    }
+    setting, form, target = hosts[request.param]
+    with Valve(target) as valve:
+        daemon = scene.start(ack_lease_seconds=10, **{setting: form.format(valve.address)})
+        daemon.ready()
+        yield request.param, valve, daemon
+
+
+def test_any_neighbour_that_goes_away_is_waited_for_with_a_line_in_and_a_line_out(
+    scene: Scene, neighbour: tuple[str, Valve, Daemon]
+) -> None:
+    name, valve, daemon = neighbour
+    if name != "whisper":
+        scene.control.hold()
+    else:
+        valve.cut()
+    scene.world.upload("one.wav", wav())
+    if name != "whisper":
+        scene.control.wait_for_requests(1)
+        valve.cut()
+        scene.control.release()
+    daemon.says("paused", neighbour=name)
+    why = daemon.ready("paused")["why"]
+    assert why.keys() == {name}
+    assert daemon.metrics("provider_paused", reason="unavailable") == 1
+    assert daemon.get("/livez")[0] == daemon.get("/readyz")[0] == 200
+    valve.open()
+    back_at = time.monotonic()
+    daemon.says("resumed", neighbour=name)
+    daemon.says("attempt", outcome="transcribed")
+    assert time.monotonic() - back_at < RESUME_SECONDS
+    daemon.counts(1, "settlements_total", kind="ack", result="ok")
+    assert scene.record("one.wav")["attempts"] == 0
+    assert [len(daemon.said(line, neighbour=name)) for line in ("paused", "resumed")] == [1, 1]
+    assert scene.requests(wav()) == 1
+
+
+def gives_up_after(attempts: int, queue: Queue, dead_letters: Queue) -> None:
+    """Have the subscription forward what it has delivered so often, the least that Pub/Sub takes being 5."""
+    policy = {"dead_letter_topic": dead_letters.topic, "max_delivery_attempts": attempts}
+    queue.subscriber.update_subscription(
+        subscription={"name": queue.subscription, "dead_letter_policy": policy},
+        update_mask={"paths": ["dead_letter_policy"]},
+    )
+
+
+@pytest.mark.parametrize(
+    "minutes", [0.5, pytest.param(30, marks=[pytest.mark.slow, pytest.mark.timeout(45 * 60)])], ids=["short", "long"]
+)
+def test_after_an_outage_with_a_backlog_nothing_is_dead_and_work_goes_on(
+    scene: Scene, pubsub: Callable[..., Queue], minutes: float
+) -> None:
+    """Longer than 15 minutes, a pause lets claims and leases go; the subscription gives up on nothing."""
+    names = [f"{number}.wav" for number in range(40)]
+    dead_letters = pubsub()
+    gives_up_after(5, scene.world.queue, dead_letters)
+    daemon = scene.start()
+    daemon.ready()
+    scene.control.mode("down")
+    for name in names:
+        scene.world.upload(name, wav(name))
+    daemon.says("paused", neighbour="whisper")
+    daemon.ready("paused")
+    gone_at = time.monotonic()
+    until(lambda: time.monotonic() - gone_at > 60 * minutes, "the outage is over", 60 * minutes + 10)
+    scene.control.mode(None)
+    back_at = time.monotonic()
+    daemon.says("attempt", outcome="transcribed")
+    assert time.monotonic() - back_at < RESUME_SECONDS
+    daemon.counts(len(names), "deliveries_total", outcome="transcribed")
+    daemon.counts(len(names), "settlements_total", kind="ack", result="ok")
+    assert {(one["state"], one["attempts"]) for one in scene.world.records().values()} == {("done", 0)}
+    assert silent_for(dead_letters, 2)
 
 
 def test_a_daemon_that_starts_without_its_provider_waits_for_it(scene: Scene) -> None:
