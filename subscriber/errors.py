@@ -57,9 +57,9 @@ FAILURES = {
     "format_refused": "the model does not answer in the format that was asked for; the next one is tried",
     "forbidden_object": "access to this object alone is refused",
     "ledger_error": "the ledger failed for this record while it passed its probe",
+    "no_answer": "the provider's answer never came: too late, or the connection broke; it may have been billed",
     "provider_error": "the provider failed for this file while its canary passed",
     "storage_error": "Cloud Storage failed for this object",
-    "timeout": "the provider's answer did not come in time; it may have been billed",
     "unexpected": "an error that no adapter knows; the log has its stack",
 }
 """Why an attempt failed; the job is tried again until its attempts end."""

@@ -65,15 +65,17 @@ class Outages:
                 self.suspect(error)
         raise Transient(OWN_REASON[met], f"{met} is well, but not for this: {failure}") from failure
 
-    def suspect(self, error: NeighbourDown) -> None:
-        """Probe the neighbour that seems to be down, and pause if it is."""
+    def suspect(self, error: NeighbourDown) -> bool:
+        """Probe the neighbour that seems to be down, and pause if it is; answers whether it is."""
         with self._probing:
             if error.neighbour in self._down:
-                return
+                return True
             try:
                 self._ask(error)
             except NeighbourDown as confirmed:
                 self.pause(confirmed)
+                return True
+            return False
 
     def pause(self, error: NeighbourDown) -> None:
         """Stop for this neighbour until its probe passes."""

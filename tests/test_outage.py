@@ -171,7 +171,7 @@ def test_a_call_that_keeps_failing_while_its_neighbour_is_well_is_its_jobs_own_f
 
 @pytest.mark.parametrize(
     "error",
-    [Permanent("too_long", "x"), Transient("timeout", "x"), RateLimited(3, "x"), Gone("x"), RuntimeError("x")],
+    [Permanent("too_long", "x"), Transient("no_answer", "x"), RateLimited(3, "x"), Gone("x"), RuntimeError("x")],
     ids=lambda error: type(error).__name__,
 )
 def test_any_other_error_is_passed_on_at_once(street: Street, error: Exception) -> None:

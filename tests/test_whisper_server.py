@@ -319,6 +319,25 @@ def test_a_hang_lasts_until_the_client_gives_up(server: Server, control: Control
     assert control.status()["transcribed"] == 1
 
 
+def test_a_trickle_never_ends_and_no_read_of_it_takes_long(server: Server, control: Control) -> None:
+    control.fault("trickle")
+    asking = client_of(server, timeout=5.0).audio.transcriptions.with_streaming_response
+    with asking.create(file=("chunk.wav", WAV), model="whisper-1") as answer:
+        pieces = answer.iter_bytes(1)
+        assert [next(pieces) for _ in range(5)] == [b" "] * 5
+    assert ask(client_of(server)).text
+    assert control.status()["transcribed"] == 1
+
+
+def test_an_upload_can_be_dropped_before_anybody_knows_it(client: openai.OpenAI, control: Control) -> None:
+    control.fault("drop_upload")
+    with pytest.raises(openai.APIConnectionError):
+        ask(client)
+    assert ask(client).text
+    status = control.status()
+    assert (status["dropped_uploads"], status["received"], status["transcribed"]) == (1, 1, 1)
+
+
 def test_a_mode_lasts_until_it_is_ended_and_reaches_the_models_too(client: openai.OpenAI, control: Control) -> None:
     control.mode("unauthorized")
     for call in (lambda: ask(client), lambda: ask(client), client.models.list):

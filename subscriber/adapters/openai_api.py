@@ -13,15 +13,14 @@ import time
 import wave
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import httpx2
 import openai
 from openai import OpenAI
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from subscriber.backoff import retry_after_seconds
 from subscriber.errors import ConfigError, FormatRefused, NeighbourDown, Permanent, RateLimited, Transient
 from subscriber.metrics import Metrics
 from subscriber.transcript import Answer, Segment, SpeechRequest, Word
@@ -32,9 +31,16 @@ CONNECT_SECONDS = 10.0
 PROBE_SECONDS = 15.0
 """A second of audio takes a provider that is well less than 5 s; the pull loop waits for the answer."""
 
-DEFAULT_WAIT_SECONDS = 10.0
-LONGEST_WAIT_SECONDS = 300.0
-"""How long a 429 without Retry-After closes the gate, and how long at most one with it may."""
+UNSENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.InvalidURL,
+    httpx2.LocalProtocolError,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+)
+"""After these nobody has heard the request. After any other, known or not, it may have been heard, and billed."""
 
 SHORTEST_KEY = 8
 """A local server's key may be `none`: masking that word would spoil every line."""
@@ -98,11 +104,38 @@ class _Verbose(_Plain):
     segments: list[_Segment]
 
 
+class _TimelyBody(httpx2.SyncByteStream):
+    """A body that ends with its request's limit: the library's own are for each read, and a trickle meets none."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._body = cast("httpx2.SyncByteStream", response.stream)
+        self._request = response.request
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._body:
+            if time.monotonic() > self._request.extensions["ends_at"]:
+                raise httpx2.ReadTimeout("the answer did not end in time", request=self._request)
+            yield piece
+
+    def close(self) -> None:
+        self._body.close()
+
+
+def _begin(request: httpx2.Request) -> None:
+    # A redirect is part of the answer, and gets no time of its own.
+    request.extensions.setdefault("ends_at", time.monotonic() + request.extensions["timeout"]["read"])
+
+
+def _bound(response: httpx2.Response) -> None:
+    response.stream = _TimelyBody(response)
+
+
 class OpenAITranscriber:
     """One client for all threads; its pool of connections is larger than any number of slots."""
 
     def __init__(self, *, api_key: str | None, base_url: str, metrics: Metrics) -> None:
-        self._client = OpenAI(api_key=api_key or "none", base_url=base_url, max_retries=0)
+        http = openai.DefaultHttpxClient(event_hooks={"request": [_begin], "response": [_bound]})
+        self._client = OpenAI(api_key=api_key or "none", base_url=base_url, max_retries=0, http_client=http)
         self._key = api_key or ""
         self._metrics = metrics
 
@@ -203,14 +236,16 @@ def _translated(error: openai.OpenAIError, key: str) -> Exception:  # noqa: C901
     """The remedy for what the provider said. Its words decide before its status does."""
     words = _words(error, key)
     match error:
-        case openai.APITimeoutError() if isinstance(error.__cause__, httpx2.ReadTimeout | httpx2.WriteTimeout):
-            return Transient("timeout", "the provider did not answer in time")
+        case openai.APIConnectionError(__cause__=cause) if isinstance(cause, UNSENT):
+            return NeighbourDown("whisper", "unavailable", f"cannot be reached: {_line(cause, key)}")
+        case openai.APITimeoutError():
+            return Transient("no_answer", "the provider did not answer in time")
         case openai.APIConnectionError():
-            return NeighbourDown("whisper", "unavailable", f"cannot be reached: {_line(error.__cause__ or words, key)}")
+            return Transient("no_answer", f"the connection broke: {_line(error.__cause__ or words, key)}")
         case openai.APIStatusError() if MONEY.search(words):
             return NeighbourDown("whisper", "billing", words)
         case openai.RateLimitError():
-            return RateLimited(_retry_after(error.response.headers), words)
+            return RateLimited(retry_after_seconds(error.response.headers), words)
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             return NeighbourDown("whisper", "forbidden", words)
         case openai.NotFoundError() if NO_SUCH_MODEL.search(words):
@@ -241,31 +276,6 @@ def _line(said: object, key: str) -> str:
     if len(key) >= SHORTEST_KEY:
         text = text.replace(key, "…")
     return re.sub(r"\bsk-[\w*-]+", "sk-…", " ".join(text.split()))[:500]
-
-
-def _retry_after(headers: httpx2.Headers) -> float:
-    """Seconds to wait: from `retry-after-ms`, or `retry-after` in seconds or as a date.
-
-    No wait at all, or one that is over by our clock, would be a hot loop of every slot: the default counts instead.
-    """
-    try:
-        if millis := headers.get("retry-after-ms"):
-            seconds = float(millis) / 1000
-        else:
-            seconds = _seconds_until(headers.get("retry-after", ""))
-    except (ValueError, OverflowError):
-        seconds = 0.0
-    return min(seconds, LONGEST_WAIT_SECONDS) if math.isfinite(seconds) and seconds > 0 else DEFAULT_WAIT_SECONDS
-
-
-def _seconds_until(said: str) -> float:
-    """Raises ValueError or OverflowError for what is neither a number nor a date."""
-    try:
-        return float(said)
-    except ValueError:
-        date = parsedate_to_datetime(said)
-        # HTTP's dates are in GMT; one that does not name its zone comes without.
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()
 
 
 def _second_of_silence() -> bytes:

@@ -156,7 +156,7 @@ class Asker:
         except NeighbourDown as error:
             raise self._without_model(question.model, error) from error
         except Transient as failure:
-            if failure.reason == "timeout":
+            if failure.reason == "no_answer":
                 self._metrics.possibly_billed_seconds.labels(question.model).inc(question.seconds)
             raise
         self._account(question, answer)

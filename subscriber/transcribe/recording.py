@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from subscriber.audio.cut import Chunk as Cut
 from subscriber.audio.wire import SAMPLE_RATE
-from subscriber.errors import ClaimLost, Permanent, Transient
+from subscriber.errors import ClaimLost, Interrupted, NeighbourDown, Permanent, Transient
 from subscriber.lease import HeldClaim
 from subscriber.metrics import Metrics
 from subscriber.model import Pin, Progress
@@ -154,10 +154,7 @@ class RecordingOnItsWay:
         return self._lane.submit(partial(self._asker.ask, self._asker.anew(question), self._held.ensure))
 
     def _answer_of(self, submit: Callable[[], Future[T]]) -> T:
-        """Wait for a request, out an outage, and once more after one whose answer never came.
-
-        That one may have been billed; a second such answer would never come either.
-        """
+        """Wait for a request, out an outage, and once more after one whose answer never came: it may be billed."""
         unanswered = 0
         while True:
             try:
@@ -169,11 +166,23 @@ class RecordingOnItsWay:
                     raise
                 # it was the other job's claim
             except Transient as failure:
-                unanswered += failure.reason == "timeout"
-                if unanswered > 1:
-                    raise Permanent("unanswered", "twice no answer in time; each may have been billed") from failure
-                if failure.reason not in {"timeout", "format_refused"}:
+                if failure.reason == "no_answer":
+                    unanswered += 1
+                    self._ask_once_more(unanswered, failure)
+                elif failure.reason != "format_refused":
                     raise
+
+    def _ask_once_more(self, unanswered: int, failure: Transient) -> None:
+        """Return if a request may be repeated: it has fallen silent once, and an outage that shows is waited out.
+
+        A second silence is the recording's own unless the provider is silent to everybody: then the job waits without
+        its claim, free of charge. Raises Permanent, Interrupted.
+        """
+        down = self._outages.suspect(NeighbourDown("whisper", "unavailable", str(failure)))
+        if unanswered > 1:
+            if down:
+                raise Interrupted(f"whisper is down, and has twice not answered: {failure}") from failure
+            raise Permanent("unanswered", f"twice no answer, each may have been billed: {failure}") from failure
 
 
 def _settled(pending: Asking | Chunk) -> Asking | Chunk:

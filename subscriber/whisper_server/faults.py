@@ -1,7 +1,8 @@
 """Faults on demand, so that tests meet every way in which a provider fails.
 
-The law of this file: a fault is decided when a request has arrived whole and been counted, never by chance and never
-by time. Another process steers it over HTTP: `GET /control` and `POST /control`, there only with `control=True`.
+The law of this file: a fault is decided when a request has arrived whole and been counted (but for `drop_upload`,
+which keeps it from arriving), never by chance and never by time. Another process steers it over HTTP: `GET /control`
+and `POST /control`, there only with `control=True`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from http.client import HTTPConnection
@@ -17,11 +18,10 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from subscriber.whisper_server.kinds import Fault
+from subscriber.whisper_server.silences import BOUND_SECONDS
 
-__all__ = ["BOUND_SECONDS", "Control", "Fault", "Faults", "Visit"]
+__all__ = ["Control", "Fault", "Faults", "Visit"]
 
-BOUND_SECONDS = 300.0
-"""No request hangs or is held for longer, so that a forgotten fault cannot stop a test run."""
 MAX_REMEMBERED = 1000
 
 
@@ -47,7 +47,7 @@ class Faults:
             self._queue: list[Fault] = []
             self._mode: Fault | None = None
             self._held = False
-            self._counts = Counter(received=0, answered=0, transcribed=0, in_flight=0)
+            self._counts = Counter(received=0, answered=0, transcribed=0, in_flight=0, dropped_uploads=0)
             self._bodies: Counter[str] = Counter()
             self._transcribed: Counter[str] = Counter()
             self._requests: deque[dict[str, Any]] = deque(maxlen=MAX_REMEMBERED)
@@ -82,12 +82,22 @@ class Faults:
                     transcribed[seen["sha256"]] += 1
                 self._changed.notify_all()
 
+    def drops_upload(self) -> bool:
+        """Whether the request that begins is to be dropped in the middle of its body; counted apart."""
+        with self._changed:
+            dropped = self._take(lambda fault: fault.fault == "drop_upload") is not None
+            self._counts.update(dropped_uploads=dropped)
+            return dropped
+
     def _next(self, *request: str) -> Fault | None:
+        return self._take(lambda fault: fault.meets(*request))
+
+    def _take(self, meets: Callable[[Fault], bool]) -> Fault | None:
         for i, fault in enumerate(self._queue):
-            if fault.meets(*request):
+            if meets(fault):
                 self._queue[i : i + 1] = [replace(fault, times=fault.times - 1)] if fault.times > 1 else []
                 return fault
-        return self._mode if self._mode and self._mode.meets(*request) else None
+        return self._mode if self._mode and meets(self._mode) else None
 
     def snapshot(self, wait_requests: int = 0, timeout: float = 0.0) -> dict[str, Any]:
         """All counts, after at least `wait_requests` requests were received or `timeout` seconds have passed."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from subscriber.whisper_server.reply import Reply, refusal
+from subscriber.whisper_server.silences import SILENCES
 
-__all__ = ["KINDS", "MANGLED", "OUTAGES", "REFUSALS", "Fault", "refuse"]
+__all__ = ["BREAKS", "KINDS", "MANGLED", "OUTAGES", "REFUSALS", "Fault", "refuse"]
 
 REFUSALS: Mapping[str, Reply] = {
     "rate_limit": refusal(429, "too many requests in this minute", kind="requests", code="rate_limit_exceeded"),
@@ -77,8 +78,11 @@ MANGLED: Mapping[str, Callable[[_Answer], _Answer]] = {
 }
 """Faults that spoil what the engine said (paid for, and wrong)."""
 
-KINDS = frozenset({*REFUSALS, *MANGLED, "hang", "drop"})
-"""hang: no answer ever (bounded). drop: half an answer, then the connection closes."""
+BREAKS = frozenset({*SILENCES, "drop", "drop_upload"})
+"""Faults of the connection. hang: no answer ever. trickle: a blank now and then, for ever. drop: half an answer, then
+the connection closes. drop_upload: it closes when half of the body is read, so which file that is nobody knows."""
+
+KINDS = frozenset({*REFUSALS, *MANGLED, *BREAKS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ class Fault:
 
     def meets(self, model: str, sha256: str, response_format: str) -> bool:
         """Whether such a request runs into this fault."""
+        if self.fault == "drop_upload":
+            return False  # over before the request is known
         if self.fault == "refuse_verbose" and response_format != "verbose_json":
             return False
         return self.model in {None, model} and self.sha256 in {None, sha256}

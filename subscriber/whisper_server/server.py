@@ -24,10 +24,11 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from subscriber.errors import Permanent, Transient
 from subscriber.whisper_server.engine import Engine
-from subscriber.whisper_server.faults import BOUND_SECONDS, Faults, Visit
+from subscriber.whisper_server.faults import Faults, Visit
 from subscriber.whisper_server.form import Upload, parse, render
 from subscriber.whisper_server.kinds import MANGLED, OUTAGES, REFUSALS, refuse
 from subscriber.whisper_server.reply import Refused, Reply, json_reply, refusal
+from subscriber.whisper_server.silences import SILENCES
 
 __all__ = ["MAX_BODY_BYTES", "Server"]
 
@@ -157,6 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
         raise Refused(refusal(404, f"nothing is served at {url.path}", code="unknown_url"))
 
     def _post(self, url: SplitResult) -> Reply | None:
+        if self.server.faults and url.path != "/control" and self.server.faults.drops_upload():
+            self.rfile.read(int(self.headers["content-length"]) // 2)
+            return None
         body = self._body()
         if url.path == "/control" and self.server.faults:
             return self._command(self.server.faults, body)
@@ -195,8 +199,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _transcribe(self, upload: Upload, visit: Visit) -> Reply | None:
         kind = visit.fault.fault if visit.fault else ""
-        if kind == "hang":
-            self._hang()
+        if kind in SILENCES:
+            with suppress(OSError):
+                SILENCES[kind](self.connection)
             return None
         if visit.fault and (reply := refuse(visit.fault)):
             return reply
@@ -224,12 +229,6 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(refusal(400, str(error), code="invalid_value")) from error
         except Transient as error:
             raise Refused(refusal(500, str(error), kind="server_error")) from error
-
-    def _hang(self) -> None:
-        """Say nothing until the client gives up, the server stops or the bound is reached."""
-        self.connection.settimeout(BOUND_SECONDS)
-        with suppress(OSError):
-            self.connection.recv(1)
 
     def _check_key(self) -> None:
         given, wanted = self.headers.get("authorization", ""), f"Bearer {self.server.key}"

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 
 from subscriber.adapters.local_whisper import LocalWhisper
-from subscriber.adapters.openai_api import DEFAULT_WAIT_SECONDS, LONGEST_WAIT_SECONDS, OpenAITranscriber
+from subscriber.adapters.openai_api import OpenAITranscriber
+from subscriber.backoff import DEFAULT_WAIT_SECONDS, LONGEST_WAIT_SECONDS
 from subscriber.emulators import free_port
 from subscriber.errors import (
     ConfigError,
@@ -37,7 +38,7 @@ from subscriber.recordings import recordings
 from subscriber.transcribe.profiles import Fields
 from subscriber.transcript import Answer, Segment, SpeechRequest, Word
 from subscriber.whisper_server import Control, Server, StubEngine
-from subscriber.whisper_server.kinds import KINDS, MANGLED, REFUSALS
+from subscriber.whisper_server.kinds import BREAKS, KINDS, MANGLED, REFUSALS
 
 KEY = "sk-test-0123456789abcdef"
 MODELS = ("whisper-1", "gpt-transcribe")
@@ -126,8 +127,10 @@ REMEDIES: dict[str, tuple[Any, ...]] = {
     "no_segments": (Transient, "bad_answer"),
     "bad_times": (Transient, "bad_answer"),
     "nan_times": (Transient, "bad_answer"),
-    "drop": (NeighbourDown, "whisper", "unavailable"),
-    "hang": (Transient, "timeout"),
+    "drop": (Transient, "no_answer"),
+    "drop_upload": (Transient, "no_answer"),
+    "hang": (Transient, "no_answer"),
+    "trickle": (Transient, "no_answer"),
 }
 BELIEVED = KINDS - REMEDIES.keys()
 RESULTS = {
@@ -141,7 +144,7 @@ RESULTS = {
 
 def test_every_fault_of_the_server_has_its_row_here() -> None:
     assert REMEDIES.keys() | BELIEVED == KINDS
-    assert set(REFUSALS) | {"hang", "drop"} <= REMEDIES.keys()
+    assert set(REFUSALS) | BREAKS <= REMEDIES.keys()
     assert set(MANGLED) >= BELIEVED
 
 
@@ -151,9 +154,10 @@ def test_every_way_to_fail_is_named_by_its_remedy_after_one_request(
 ) -> None:
     """A repetition that the SDK makes by itself is paid for, and nobody decides it."""
     control.mode(fault)
-    error = refusal(transcriber, timeout_seconds=0.5 if fault == "hang" else 30.0)
+    error = refusal(transcriber, timeout_seconds=0.5 if fault in {"hang", "trickle"} else 30.0)
     assert told(error) == REMEDIES[fault]
-    assert control.status()["received"] == 1
+    status = control.status()
+    assert status["received"] + status["dropped_uploads"] == 1
     assert KEY not in str(error)
     assert counted(metrics) == {("whisper-1", RESULTS[type(error)]): 1.0}
     assert metrics.registry.get_sample_value("subscriber_whisper_request_seconds_count", {"model": "whisper-1"}) == 1
@@ -189,8 +193,20 @@ def test_a_model_without_times_is_asked_for_text_alone(server: Server, control: 
 
 def test_a_hanging_request_does_not_hold_up_the_next_one(transcriber: OpenAITranscriber, control: Control) -> None:
     control.fault("hang")
-    assert told(refusal(transcriber, timeout_seconds=0.3)) == (Transient, "timeout")
+    assert told(refusal(transcriber, timeout_seconds=0.3)) == (Transient, "no_answer")
     assert ask(transcriber).text.startswith("speech ")
+
+
+def test_the_limit_of_a_request_is_one_of_the_whole_answer(transcriber: OpenAITranscriber, control: Control) -> None:
+    """The library's own is for each read: a provider that trickles bytes would hold its slot for ever."""
+    control.fault("trickle")
+    assert "did not answer in time" in str(refusal(transcriber, timeout_seconds=0.3))
+
+
+@pytest.mark.parametrize("fault", ["drop", "drop_upload"])
+def test_a_broken_connection_tells_how_it_broke(transcriber: OpenAITranscriber, control: Control, fault: str) -> None:
+    control.fault(fault)
+    assert str(refusal(transcriber)).startswith("the connection broke: ")
 
 
 WAITS: list[tuple[str, float | str | None, float]] = [
@@ -490,7 +506,7 @@ def test_an_address_that_leads_nowhere_is_an_outage(host: str) -> None:
         assert told(refusal(transcriber)) == (NeighbourDown, "whisper", "unavailable")
 
 
-def test_a_server_that_hangs_up_is_away() -> None:
+def test_a_server_that_hangs_up_may_have_heard_us() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def hang_up() -> None:
@@ -500,7 +516,7 @@ def test_a_server_that_hangs_up_is_away() -> None:
         thread = threading.Thread(target=hang_up, daemon=True)
         thread.start()
         with transcriber_of(f"http://127.0.0.1:{listening.getsockname()[1]}") as transcriber:
-            assert told(refusal(transcriber)) == (NeighbourDown, "whisper", "unavailable")
+            assert told(refusal(transcriber)) == (Transient, "no_answer")
         thread.join(30)
 
 

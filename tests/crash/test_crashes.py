@@ -42,7 +42,7 @@ def fails_once(number: int) -> Answer | Exception:
 
 
 def falls_silent(number: int) -> Exception:
-    return Transient("timeout", f"silence {number}")
+    return Transient("no_answer", f"silence {number}")
 
 
 def falls_silent_once(number: int) -> Answer | Exception:

@@ -216,7 +216,7 @@ def test_every_request_is_counted_with_its_price(tmp_path: Path) -> None:
 
 def test_an_answer_that_never_came_counts_as_possibly_billed(tmp_path: Path) -> None:
     provider = Provider()
-    provider.script = fails(Transient("timeout", "no answer"))
+    provider.script = fails(Transient("no_answer", "no answer"))
     process = Process(tmp_path, provider)
     with pytest.raises(Transient):
         ask(process)

@@ -61,6 +61,19 @@ def failing_once(error: Exception) -> Any:
     return script
 
 
+def watched_pause(process: Process) -> threading.Event:
+    """Is set when the process has paused."""
+    paused = threading.Event()
+    pause = process.outages.pause
+
+    def watched(error: NeighbourDown) -> None:
+        pause(error)
+        paused.set()
+
+    process.outages.pause = watched  # type: ignore[method-assign]
+    return paused
+
+
 class TestOnce:
     def test_a_recording_is_asked_for_chunk_by_chunk_and_comes_back_in_order(self, tmp_path: Path) -> None:
         """The first chunk is answered last."""
@@ -194,7 +207,7 @@ class TestDoubts:
 class TestFailures:
     def test_a_request_without_an_answer_is_sent_once_more(self, tmp_path: Path) -> None:
         provider = Provider()
-        provider.script = failing_once(Transient("timeout", "no answer"))
+        provider.script = failing_once(Transient("no_answer", "no answer"))
         process = Process(tmp_path, provider)
         (chunk,) = process.run(speech(9))
         assert chunk.text.text == sentence(provider.requests[1])
@@ -205,13 +218,43 @@ class TestFailures:
         provider = Provider()
 
         def script(_: SpeechRequest) -> Answer:
-            raise Transient("timeout", "no answer")
+            raise Transient("no_answer", "no answer")
 
         provider.script = script
         process = Process(tmp_path, provider)
         with pytest.raises(Permanent) as verdict:
             process.run(speech(9))
         assert verdict.value.reason == "unanswered"
+        assert len(provider.requests) == 2
+        assert process.sample("possibly_billed_seconds_total", model="whisper-1") == 18.0
+
+    def test_before_a_silent_provider_is_asked_once_more_its_probe_must_pass(self, tmp_path: Path) -> None:
+        """Else a proxy that hangs up on everybody would bury every recording within a second."""
+        provider = Provider()
+        process = Process(tmp_path, provider, GERMAN)
+        provider.down = NeighbourDown("whisper", "unavailable", "hangs up")
+        provider.script = failing_once(Transient("no_answer", "the connection broke"))
+        paused = watched_pause(process)
+        with ThreadPoolExecutor(1) as jobs:
+            job = jobs.submit(process.run, speech(9))
+            assert paused.wait(SOON)
+            assert (job.done(), len(provider.requests)) == (False, 1)
+            provider.down = None
+            process.outages.probe()
+            assert texts(job.result(SOON)) == [sentence(provider.requests[1])]
+
+    def test_a_second_silence_in_an_outage_lets_the_job_go_and_condemns_nobody(self, tmp_path: Path) -> None:
+        provider = Provider()
+        process = Process(tmp_path, provider, GERMAN)
+
+        def script(_: SpeechRequest) -> Answer:
+            if len(provider.requests) > 1:
+                provider.down = NeighbourDown("whisper", "unavailable", "hangs up")
+            raise Transient("no_answer", "the connection broke")
+
+        provider.script = script
+        with pytest.raises(Interrupted, match="the connection broke"):
+            process.run(speech(9))
         assert len(provider.requests) == 2
         assert process.sample("possibly_billed_seconds_total", model="whisper-1") == 18.0
 
@@ -227,14 +270,7 @@ class TestFailures:
         process = Process(tmp_path, provider, GERMAN)
         provider.down = NeighbourDown("whisper", "unavailable", "503")
         provider.script = failing_once(provider.down)
-        paused = threading.Event()
-        pause = process.outages.pause
-
-        def watched(error: NeighbourDown) -> None:
-            pause(error)
-            paused.set()
-
-        process.outages.pause = watched  # type: ignore[method-assign]
+        paused = watched_pause(process)
         with ThreadPoolExecutor(1) as jobs:
             job = jobs.submit(process.run, speech(9))
             assert paused.wait(SOON)
