@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -49,12 +49,12 @@ def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE_SE
 class Daemon:
     """One process, with the lines that it has logged so far in `log`."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], module: Sequence[str]) -> None:
         self.log: list[Line] = []
         self._port = int(environ["PORT"])
         self._logged = threading.Condition()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "subscriber", "run"],
+            [sys.executable, "-m", *module],
             env={**environ, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -174,9 +174,12 @@ class Daemon:
 
 
 @contextmanager
-def daemon(world: World, whisper_url: str, **settings: object) -> Iterator[Daemon]:
-    """A daemon in this world; `settings` by their field names (`claim_seconds=3`). Killed at the end of the block."""
-    started = Daemon(command_environ(world, whisper_url, **settings))
+def daemon(world: World, whisper_url: str, *module: str, **settings: object) -> Iterator[Daemon]:
+    """A daemon in this world; `settings` by their field names (`claim_seconds=3`). Killed at the end of the block.
+
+    `module` and its arguments, if any, run in place of the daemon's own.
+    """
+    started = Daemon(command_environ(world, whisper_url, **settings), module or ("subscriber", "run"))
     try:
         yield started
     finally:

@@ -75,10 +75,13 @@ class World:
         """The OUTPUT setting."""
         return f"gs://{self.output_bucket}"
 
-    def upload(self, name: str, data: bytes, *, content_type: str = "audio/wav", **metadata: str) -> int:
+    def upload(
+        self, name: str, data: bytes, *, content_type: str = "audio/wav", encoding: str | None = None, **metadata: str
+    ) -> int:
         """Put an object into the watched bucket, which publishes its notification; returns the generation."""
         blob = self.storage.bucket(self.bucket).blob(name)
         blob.metadata = metadata or None
+        blob.content_encoding = encoding
         blob.upload_from_string(data, content_type=content_type)
         return int(blob.generation)
 

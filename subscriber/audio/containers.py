@@ -32,6 +32,10 @@ GUESSED = "Estimating duration from bitrate"
 """What FFmpeg logs when a container does not say how long it is; such a length proves nothing."""
 
 
+GZIP = b"\x1f\x8b"
+"""How such a file begins. Cloud Storage keeps an object as it was uploaded, and its unpacking knows no ranges."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """An opened file. Times in seconds; `shares_its_length`: `declared` may be that of a picture."""
@@ -52,8 +56,7 @@ def open_recording(file: BinaryIO) -> Recording:
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, MemoryError):
             raise
-        # FFmpeg's own words would list its demuxers.
-        raise Permanent("undecodable", "no container that we read, or its index or header is missing") from error
+        raise Permanent("undecodable", _complaint(file)) from error
     stream = _sound(container)
     stream.codec_context.thread_count = 1
     for other in container.streams:
@@ -68,6 +71,14 @@ def open_recording(file: BinaryIO) -> Recording:
         declared=None if guessed else _declared(container, stream),
         shares_its_length=stream.duration is None and len(container.streams) > 1,
     )
+
+
+def _complaint(file: BinaryIO) -> str:
+    """Why a file could not be opened, in words of ours: FFmpeg's would list its demuxers."""
+    file.seek(0)
+    if file.read(len(GZIP)) == GZIP:
+        return "compressed with gzip (is its Content-Encoding gzip?): upload the recording as it is"
+    return "no container that we read, or its index or header is missing"
 
 
 def _open(file: BinaryIO) -> tuple[InputContainer, bool]:

@@ -6,9 +6,6 @@ import io
 import random
 import struct
 import wave
-import zipfile
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,22 +29,7 @@ from tests.audio.making import (
     stereo_wav,
     with_gap,
 )
-
-WHOLE: dict[str, Callable[[], bytes]] = {
-    "mp3": lambda: recording("mp3", "mp3", rate=44_100, layout="stereo"),
-    "m4a": lambda: recording("ipod", "aac"),
-    "aac without a container": lambda: recording("adts", "aac"),
-    "ogg": lambda: recording("ogg", "opus"),
-    "webm": lambda: recording("webm", "opus"),
-    "flac": lambda: recording("flac", "flac"),
-    "8 kHz mu-law": lambda: recording("wav", "mulaw", rate=8000),
-    "24-bit": lambda: recording("wav", "s24"),
-    "float": lambda: recording("wav", "float"),
-    "64-bit float": lambda: recording("wav", "double"),
-    "5.1": lambda: recording("flac", "flac", layout="5.1"),
-    "three channels": lambda: recording("wav", "s24", layout="3.0"),
-    "a film": lambda: film(sound=(speech(),)),
-}
+from tests.audio.specimens import HOPELESS, PLAYLISTS, WHOLE
 
 
 def kinds(facts: Facts) -> set[str]:
@@ -196,43 +178,6 @@ def test_a_chain_that_ffmpeg_cannot_follow_is_delivered_as_far_as_it_goes(pool: 
     assert alike(pcm, speech()) > 0.98
 
 
-def png() -> bytes:
-    def part(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(bytes(9) * 8)) + part(b"IEND", b"")
-
-
-def zipped() -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("speech.wav", recording("wav", "s24"))
-    return file.getvalue()
-
-
-def header_only() -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as output:
-        output.setparams((1, 2, RATE, 0, "NONE", ""))
-        output.writeframes(b"")
-    return file.getvalue()
-
-
-HOPELESS: dict[str, tuple[str, Callable[[], bytes]]] = {
-    "empty": ("empty", lambda: b""),
-    "header only": ("no_audio", header_only),
-    "half a header": ("undecodable", lambda: header_only()[:20]),
-    "text": ("undecodable", lambda: b"Dear Sir or Madam, please find the recording attached.\n" * 200),
-    "HTML": ("undecodable", lambda: b"<!doctype html><html><body><h1>503</h1></body></html>" * 50),
-    "JSON": ("undecodable", lambda: b'[{"file": "speech.wav"}]'),
-    "zip": ("undecodable", zipped),
-    "PNG": ("undecodable", png),
-    "m4a without its index": ("undecodable", lambda: WHOLE["m4a"]()[:100_000]),
-    "a film without sound": ("no_audio_stream", lambda: film(sound=())),
-}
-
-
 @pytest.mark.parametrize("kind", HOPELESS)
 def test_what_holds_no_sound_is_refused_for_good_with_its_reason(pool: DecoderPool, kind: str) -> None:
     reason, make = HOPELESS[kind]
@@ -249,22 +194,12 @@ def test_random_bytes_are_no_recording(pool: DecoderPool, seed: int) -> None:
     assert refused.value.reason in {"undecodable", "no_audio"}
 
 
-@pytest.mark.parametrize(
-    "playlist",
-    [
-        "ffconcat version 1.0\nfile '{}'\n",
-        "#EXTM3U\n#EXT-X-TARGETDURATION:20\n#EXTINF:20,\n{}\n#EXT-X-ENDLIST\n",
-        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=audio 5004 RTP/AVP 0\n",
-    ],
-    ids=["ffconcat", "hls", "sdp"],
-)
-def test_a_playlist_named_like_a_recording_opens_no_other_file(
-    pool: DecoderPool, tmp_path: Path, playlist: str
-) -> None:
+@pytest.mark.parametrize("kind", PLAYLISTS)
+def test_a_playlist_named_like_a_recording_opens_no_other_file(pool: DecoderPool, tmp_path: Path, kind: str) -> None:
     other = tmp_path / "private.wav"
     other.write_bytes(recording("wav", "s24"))
     with pytest.raises(Permanent) as refused:
-        decoded(pool, playlist.format(other).encode())
+        decoded(pool, PLAYLISTS[kind].format(other).encode())
     assert refused.value.reason == "undecodable"
 
 

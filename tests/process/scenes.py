@@ -39,9 +39,9 @@ class Scene:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._daemons.__exit__(kind, error, at)
 
-    def start(self, **settings: object) -> Daemon:
+    def start(self, *module: str, **settings: object) -> Daemon:
         """A daemon that may not be ready yet."""
-        return self._daemons.enter_context(daemon(self.world, self.whisper_url, **settings))
+        return self._daemons.enter_context(daemon(self.world, self.whisper_url, *module, **settings))
 
     def record(self, name: str, generation: int | None = None) -> dict[str, Any]:
         """The ledger's record of the object's only, or this, generation."""

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.daemon import Daemon
+from tests.process.endings import dies, told
 from tests.process.scenes import Scene
 from tests.sound import heard, said, wav
 
@@ -40,19 +41,17 @@ def test_a_name_without_room_for_an_ending_is_dead_and_nothing_is_paid(
 ) -> None:
     name = "é" * 510 + ".wav"
     assert len(name.encode()) == 1024
-    _dies(common_scene, common_daemon, name, wav("long"), "output_name_too_long")
+    dies(common_scene, common_daemon, name, wav("long"), "output_name_too_long")
 
 
 def test_an_empty_object_is_dead_and_nothing_is_paid(common_scene: Scene, common_daemon: Daemon) -> None:
-    _dies(common_scene, common_daemon, "empty.wav", b"", "empty")
-    assert _reason(common_scene, "empty.wav")["kind"] == "empty"
+    dies(common_scene, common_daemon, "empty.wav", b"", "empty")
 
 
 def test_a_text_that_says_it_is_audio_is_dead_unpaid_until_the_recording_comes(
     common_scene: Scene, common_daemon: Daemon
 ) -> None:
-    _dies(common_scene, common_daemon, "talk.mp3", b"Dear all, see the recording", "undecodable")
-    assert _reason(common_scene, "talk.mp3")["message"]
+    dies(common_scene, common_daemon, "talk.mp3", b"Dear all, see the recording", "undecodable")
     generation = common_scene.world.upload("talk.mp3", wav("talk"), content_type="audio/mpeg")
     common_daemon.says("attempt", outcome="transcribed", generation=str(generation))
     assert common_scene.outputs("texts/talk.mp3").keys() == {"json", "txt"}
@@ -68,7 +67,7 @@ def test_a_recording_that_always_fails_is_given_up_alone(common_scene: Scene, co
     common_scene.control.mode(None)
     record = common_scene.record("cursed.wav")
     assert (record["state"], record["reason"]["kind"], record["attempts"]) == ("dead", "exhausted", 2)
-    assert "provider_error" in _reason(common_scene, "cursed.wav")["message"]
+    assert "provider_error" in told(common_scene, "cursed.wav")["message"]
     assert common_daemon.metrics("provider_paused") == 0
     assert not common_daemon.said("paused")
 
@@ -134,22 +133,3 @@ def test_what_was_deleted_or_overwritten_before_its_turn_costs_nothing(scene: Sc
     assert scene.record("replaced.wav", newest)["state"] == "done"
     assert scene.requests() == scene.requests(wav("new")) == 1
     assert said(wav("new")) in scene.outputs("replaced.wav")["txt"].data.decode()
-
-
-def _dies(scene: Scene, daemon: Daemon, name: str, data: bytes, reason: str) -> None:
-    """Upload, and see it dead for this reason and acked, and nothing paid."""
-    asked = scene.requests()
-    acked = daemon.metrics("settlements_total", kind="ack", result="ok")
-    generation = scene.world.upload(name, data)
-    daemon.says("attempt", outcome="rejected", reason=reason, generation=str(generation))
-    record = scene.record(name, generation)
-    assert (record["state"], record["reason"]["kind"]) == ("dead", reason)
-    daemon.counts(acked + 1, "settlements_total", kind="ack", result="ok")
-    assert not {"json", "txt"} & scene.outputs(f"texts/{name}").keys()
-    assert scene.requests() == asked
-
-
-def _reason(scene: Scene, name: str) -> dict[str, str]:
-    """What NAME.error.json says."""
-    found: dict[str, str] = json.loads(scene.outputs(f"texts/{name}")["error.json"].data)["reason"]
-    return found
