@@ -49,7 +49,7 @@ def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE_SE
 class Daemon:
     """One process, with the lines that it has logged so far in `log`."""
 
-    def __init__(self, environ: Mapping[str, str], module: Sequence[str]) -> None:
+    def __init__(self, environ: Mapping[str, str], module: Sequence[str] = ("subscriber", "run")) -> None:
         self.log: list[Line] = []
         self._port = int(environ["PORT"])
         self._logged = threading.Condition()
@@ -179,7 +179,7 @@ def daemon(world: World, whisper_url: str, *module: str, **settings: object) -> 
 
     `module` and its arguments, if any, run in place of the daemon's own.
     """
-    started = Daemon(command_environ(world, whisper_url, **settings), module or ("subscriber", "run"))
+    started = Daemon(command_environ(world, whisper_url, **settings), *([module] if module else []))
     try:
         yield started
     finally:

@@ -73,8 +73,8 @@ _Figure = Annotated[float | None, BeforeValidator(_known)]
 
 
 class _Segment(BaseModel):
-    start: float = Field(allow_inf_nan=False)
-    end: float = Field(allow_inf_nan=False)
+    start: float
+    end: float
     text: str
     avg_logprob: _Figure = None
     no_speech_prob: _Figure = None
@@ -83,12 +83,15 @@ class _Segment(BaseModel):
 
 class _Word(BaseModel):
     word: str
-    start: float = Field(allow_inf_nan=False)
-    end: float = Field(allow_inf_nan=False)
+    start: float
+    end: float
 
 
-class _Plain(BaseModel):
-    """A `json` answer. Fields that we do not know are let pass; those that we use have their type."""
+class _Shape(BaseModel):
+    """An answer in either format. Fields that we do not know are let pass; those that we use have their type.
+
+    It is paid for: times that are missing or are no numbers cost no repetition, for the guards estimate them.
+    """
 
     text: str
     language: str | None = None
@@ -96,12 +99,6 @@ class _Plain(BaseModel):
     segments: list[_Segment] | None = None
     words: list[_Word] | None = None
     usage: Any = None
-
-
-class _Verbose(_Plain):
-    """A `verbose_json` answer: without segments it is none."""
-
-    segments: list[_Segment]
 
 
 class _TimelyBody(httpx2.SyncByteStream):
@@ -183,8 +180,7 @@ class OpenAITranscriber:
             )
         except openai.OpenAIError as error:
             raise _translated(error, self._key) from error
-        shape = _Verbose if request.fields.get("response_format") == "verbose_json" else _Plain
-        return _believed(shape, raw.content, request.model, raw.request_id)
+        return _believed(raw.content, request.model, raw.request_id)
 
     @contextmanager
     def _counted(self, model: str) -> Iterator[None]:
@@ -208,9 +204,9 @@ class OpenAITranscriber:
             self._metrics.whisper_request_seconds.labels(model).observe(time.monotonic() - began)
 
 
-def _believed(shape: type[_Plain], body: bytes, model: str, request_id: str | None) -> Answer:
+def _believed(body: bytes, model: str, request_id: str | None) -> Answer:
     try:
-        answer = shape.model_validate_json(body)
+        answer = _Shape.model_validate_json(body)
     except ValidationError as error:
         found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
         raise Transient("bad_answer", f"request {request_id}: {found}") from error

@@ -27,13 +27,16 @@ from subscriber.transcribe.pool import Lane
 from subscriber.transcribe.profiles import Fields, Profile, billed_seconds, profile_of, request_fields
 from subscriber.transcript import Answer, ChunkSpan, ChunkText, SpeechRequest
 
-__all__ = ["Asker", "Asking", "Options", "Question", "Source"]
+__all__ = ["MAYBE_BILLED", "Asker", "Asking", "Options", "Question", "Source"]
 
 Source = Literal["paid", "cache", "silent"]
 
 LEAST_TIMEOUT_SECONDS = 60.0
 TIMEOUT_A_SECOND = 10.0
 """A request's limit grows with its chunk: ten times the sound, for a local Whisper on a busy machine, and a minute."""
+
+MAYBE_BILLED = {"bad_answer", "no_answer"}
+"""Failures of a request that the provider may have heard."""
 
 JUDGE_VERSION = 1
 """Part of every key: the stored verdict is what the guards made of the answer."""
@@ -156,7 +159,7 @@ class Asker:
         except NeighbourDown as error:
             raise self._without_model(question.model, error) from error
         except Transient as failure:
-            if failure.reason == "no_answer":
+            if failure.reason in MAYBE_BILLED:
                 self._metrics.possibly_billed_seconds.labels(question.model).inc(question.seconds)
             raise
         self._account(question, answer)

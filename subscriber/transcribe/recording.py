@@ -19,7 +19,7 @@ from subscriber.lease import HeldClaim
 from subscriber.metrics import Metrics
 from subscriber.model import Pin, Progress
 from subscriber.outage import Outages
-from subscriber.transcribe.asking import Asker, Asking, Question, Source
+from subscriber.transcribe.asking import MAYBE_BILLED, Asker, Asking, Question, Source
 from subscriber.transcribe.assemble import PIN_CHUNKS, pin_language
 from subscriber.transcribe.coverage import halves, quiet_middle
 from subscriber.transcribe.guards import Judgement, judge_halves
@@ -155,7 +155,7 @@ class RecordingOnItsWay:
 
     def _answer_of(self, submit: Callable[[], Future[T]]) -> T:
         """Wait for a request, out an outage, and once more after one whose answer never came: it may be billed."""
-        unanswered = 0
+        unheard = 0
         while True:
             try:
                 return self._outages.ride("whisper", lambda: submit().result())
@@ -166,22 +166,25 @@ class RecordingOnItsWay:
                     raise
                 # it was the other job's claim
             except Transient as failure:
-                if failure.reason == "no_answer":
-                    unanswered += 1
-                    self._ask_once_more(unanswered, failure)
-                elif failure.reason != "format_refused":
-                    raise
+                unheard += failure.reason in MAYBE_BILLED
+                self._require_repeatable(failure, unheard)
 
-    def _ask_once_more(self, unanswered: int, failure: Transient) -> None:
-        """Return if a request may be repeated: it has fallen silent once, and an outage that shows is waited out.
+    def _require_repeatable(self, failure: Transient, unheard: int) -> None:
+        """Return if the request may be made again: in another format, or once more, after an outage that shows now.
 
-        A second silence is the recording's own unless the provider is silent to everybody: then the job waits without
-        its claim, free of charge. Raises Permanent, Interrupted.
+        What a recording meets twice is its own misfortune, unless everybody meets it: then the job waits without its
+        claim, free of charge. Raises Permanent, Transient, Interrupted.
         """
+        if failure.reason == "format_refused":
+            return
+        if failure.reason not in MAYBE_BILLED:
+            raise failure
         down = self._outages.suspect(NeighbourDown("whisper", "unavailable", str(failure)))
-        if unanswered > 1:
-            if down:
-                raise Interrupted(f"whisper is down, and has twice not answered: {failure}") from failure
+        if down and unheard > 1:
+            raise Interrupted(f"whisper is down, and has answered neither request: {failure}") from failure
+        if failure.reason == "bad_answer" and not down:
+            raise failure
+        if unheard > 1:
             raise Permanent("unanswered", f"twice no answer, each may have been billed: {failure}") from failure
 
 

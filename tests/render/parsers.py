@@ -1,13 +1,17 @@
-"""Strict readers of SubRip and WebVTT that share nothing with what writes them.
+"""Readers of SubRip and WebVTT that share nothing with what writes them: two strict ones, and two that others wrote.
 
-They accept less than players do: what they read, every player reads.
+The strict ones accept less than players do: what they read, every player reads.
 """
 
 from __future__ import annotations
 
 import html
 import re
+from datetime import timedelta
 from typing import NamedTuple
+
+import srt
+import webvtt
 
 
 class Shown(NamedTuple):
@@ -34,6 +38,24 @@ def read_vtt(data: bytes) -> list[Shown]:
             assert "<" not in line
             assert re.fullmatch(r"(?:[^&]|&(?:amp|lt|gt);)*", line)
     return [_shown(block[0], [html.unescape(line) for line in block[1:]], ".") for block in blocks]
+
+
+def read_by_others(srt_file: bytes, vtt_file: bytes) -> list[Shown]:
+    """What the libraries `srt` and `webvtt-py` read alike, neither of them skipping over anything."""
+    found = [
+        Shown(_ms_of(cue.start), _ms_of(cue.end), tuple(cue.content.split("\n")))
+        for cue in srt.parse(srt_file.decode(), ignore_errors=False)
+    ]
+    captions = webvtt.from_string(vtt_file.decode(), strict=True)
+    assert found == [
+        Shown(_ms(*one.start_time.to_tuple()), _ms(*one.end_time.to_tuple()), tuple(map(html.unescape, one.lines)))
+        for one in captions.captions
+    ]
+    return found
+
+
+def _ms_of(time: timedelta) -> int:
+    return time // timedelta(milliseconds=1)
 
 
 def _blocks(text: str) -> list[list[str]]:

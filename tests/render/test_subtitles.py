@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from subscriber.render import render_srt, render_vtt
 from subscriber.text import clean
 from subscriber.transcript import Segment
-from tests.render.parsers import Shown, read_srt, read_vtt
+from tests.render.parsers import Shown, read_by_others, read_srt, read_vtt
 from tests.render.samples import transcript
 
 
 def shown(*segments: Segment) -> list[Shown]:
     """The cues that both formats agree on."""
-    srt = read_srt(render_srt(transcript(*segments)).data)
-    assert read_vtt(render_vtt(transcript(*segments)).data) == srt
-    return srt
+    srt, vtt = render_srt(transcript(*segments)).data, render_vtt(transcript(*segments)).data
+    assert read_srt(srt) == read_vtt(vtt) == read_by_others(srt, vtt)
+    return read_srt(srt)
 
 
 def test_the_bytes_of_both_formats() -> None:

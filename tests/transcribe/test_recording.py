@@ -265,6 +265,21 @@ class TestFailures:
             Process(tmp_path, provider).run(speech(9))
         assert len(provider.requests) == 1
 
+    def test_but_where_everybody_gets_such_answers_it_is_an_outage(self, tmp_path: Path) -> None:
+        """A gateway that asks for a sign-in must not use up the attempts of every recording."""
+        provider = Provider()
+        process = Process(tmp_path, provider, GERMAN)
+        provider.down = NeighbourDown("whisper", "unavailable", "HTML")
+        provider.script = failing_once(Transient("bad_answer", "HTML"))
+        paused = watched_pause(process)
+        with ThreadPoolExecutor(1) as jobs:
+            job = jobs.submit(process.run, speech(9))
+            assert paused.wait(SOON)
+            provider.down = None
+            process.outages.probe()
+            assert texts(job.result(SOON)) == [sentence(provider.requests[1])]
+        assert process.sample("possibly_billed_seconds_total", model="whisper-1") == 9.0
+
     def test_an_outage_is_waited_out_and_nothing_is_paid_meanwhile(self, tmp_path: Path) -> None:
         provider = Provider()
         process = Process(tmp_path, provider, GERMAN)
