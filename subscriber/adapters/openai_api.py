@@ -18,7 +18,7 @@ from typing import Annotated, Any, cast
 import httpx2
 import openai
 from openai import OpenAI
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from subscriber.backoff import retry_after_seconds
 from subscriber.errors import ConfigError, FormatRefused, NeighbourDown, Permanent, RateLimited, Transient
@@ -95,7 +95,7 @@ class _Shape(BaseModel):
 
     text: str
     language: str | None = None
-    duration: float | None = Field(None, ge=0, allow_inf_nan=False)
+    duration: _Figure = None
     segments: list[_Segment] | None = None
     words: list[_Word] | None = None
     usage: Any = None

@@ -422,8 +422,6 @@ ODD: dict[str, Said] = {
     "no text": verbose(text=None),
     "a text that is none": verbose(text=5),
     "segments without times": verbose(segments=[{"text": "hi"}]),
-    "a negative length": verbose(duration=-1.0),
-    "a length of no number": verbose(duration=math.nan),
     "words without times": verbose(words=[{"word": "hi"}]),
     "half a surrogate pair": Said(200, b'{"text": "\\ud83c", "segments": []}'),
     "an array": Said(200, b"[]"),
@@ -466,6 +464,13 @@ def test_an_odd_bill_spoils_no_answer_that_is_paid_for(usage: object) -> None:
 def test_a_bill_is_believed(seconds: float, billed: float) -> None:
     with provider(verbose(usage={"type": "duration", "seconds": seconds})) as url, transcriber_of(url) as transcriber:
         assert ask(transcriber).billed_seconds == billed
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, "long", [], None], ids=str)
+def test_an_odd_length_is_unknown_and_spoils_no_answer(seconds: object) -> None:
+    with provider(verbose(duration=seconds)) as url, transcriber_of(url) as transcriber:
+        answer = ask(transcriber)
+    assert (answer.text, answer.duration) == ("hi", None)
 
 
 @pytest.mark.parametrize("figure", [math.nan, math.inf, "high", [], None], ids=str)
