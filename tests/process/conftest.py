@@ -54,3 +54,10 @@ def common_daemon(common_scene: Scene) -> Daemon:
     started = common_scene.start(output=output, max_attempts=2, retry_min_seconds=0.1, retry_max_seconds=1)
     started.ready()
     return started
+
+
+@pytest.fixture
+def no_fault_is_left(common_scene: Scene) -> Iterator[None]:
+    """However a test of a shared daemon ends, the next one meets a provider that is well."""
+    yield
+    common_scene.control.reset()

@@ -18,6 +18,8 @@ from tests.sound import chunks, heard, said, wav
 SETTINGS = {"formats": "json,txt,srt,vtt", "max_attempts": 2, "retry_min_seconds": 0.1, "retry_max_seconds": 1}
 FORMATS = {"json", "txt", "srt", "vtt"}
 
+pytestmark = pytest.mark.usefixtures("no_fault_is_left")
+
 
 @pytest.fixture(scope="module")
 def daemon(common_scene: Scene) -> Daemon:
@@ -83,7 +85,8 @@ def test_an_answer_that_is_none_costs_an_attempt(common_scene: Scene, daemon: Da
 
 def test_a_recording_that_gets_no_other_answer_is_given_up_alone(common_scene: Scene, daemon: Daemon) -> None:
     name = "html always.wav"
-    with always(common_scene, "html", name), bill(daemon, failed=2, possibly_billed=2.0):
+    common_scene.control.mode("html", sha256=heard(wav(name)))
+    with bill(daemon, failed=2, possibly_billed=2.0):
         generation = common_scene.world.upload(name, wav(name))
         daemon.says("attempt", generation=str(generation), outcome="exhausted")
     assert "bad_answer" in is_dead(common_scene, name, generation, {"exhausted"})["message"]
@@ -109,7 +112,8 @@ def test_a_second_break_ends_the_recording_because_both_may_have_been_billed(
     common_scene: Scene, daemon: Daemon
 ) -> None:
     name = "broken.wav"
-    with always(common_scene, "drop", name), bill(daemon, failed=2, possibly_billed=2.0):
+    common_scene.control.mode("drop", sha256=heard(wav(name)))
+    with bill(daemon, failed=2, possibly_billed=2.0):
         generation = common_scene.world.upload(name, wav(name))
         line = daemon.says("attempt", generation=str(generation))
     assert (line["outcome"], line["reason"], line["attempt"]) == ("rejected", "unanswered", 1)
@@ -164,7 +168,6 @@ def test_what_is_too_much_in_halves_too_is_dead(common_scene: Scene, daemon: Dae
     with bill(daemon, rejected=2):
         generation = common_scene.world.upload(name, wav(name, 6))
         line = daemon.says("attempt", generation=str(generation))
-    common_scene.control.mode(None)
     assert (line["outcome"], line["reason"]) == ("rejected", fault)
     assert is_dead(common_scene, name, generation, {fault})["message"]
 
@@ -231,14 +234,6 @@ def faulty(scene: Scene, daemon: Daemon, name: str, fault: str, seconds: float =
     """What becomes of a recording whose first answer is this fault."""
     scene.control.fault(fault, sha256=heard(wav(name, seconds)))
     return lives(scene, daemon, name, wav(name, seconds))
-
-
-@contextmanager
-def always(scene: Scene, fault: str, name: str) -> Iterator[None]:
-    """Every request for this recording runs into the fault; everybody else's are answered."""
-    scene.control.mode(fault, sha256=heard(wav(name)))
-    yield
-    scene.control.mode(None)
 
 
 @contextmanager

@@ -120,13 +120,13 @@ def test_silence_is_an_empty_transcript_and_nothing_is_paid(common_scene: Scene,
     assert common_scene.requests() == asked
 
 
+@pytest.mark.usefixtures("no_fault_is_left")
 def test_music_without_words_is_delivered_with_a_warning_after_it_was_asked_again_in_halves(
     common_scene: Scene, common_daemon: Daemon
 ) -> None:
     asked = common_scene.requests()
     common_scene.control.mode("empty_text")
     document = lives(common_scene, common_daemon, "music.wav", wav("music", 9))
-    common_scene.control.mode(None)
     assert (document["text"], kinds(document)) == ("", {"no_text"})
     assert common_scene.requests() - asked == 3
 
