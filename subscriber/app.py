@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Literal
 from urllib.parse import urlsplit
 
+from subscriber.arrival import Arrivals
 from subscriber.audio.facts import Limits
 from subscriber.audio.pool import DecoderPool
 from subscriber.config import ConfigErrors, Settings
@@ -119,7 +120,7 @@ class Daemon:
         self.decoders = DecoderPool()
         probes = {**adapters.checks, "whisper": self._probe_whisper, "configuration": _never_mended}
         self.outages = Outages(probes, self.drain, metrics)
-        self.registry = Registry(settings.max_parked)
+        self.registry = Registry(settings.max_parked, settings.max_jobs)
         self.leases = LeaseKeeper(adapters.source, settings.ack_lease_seconds, metrics)
         self.claims = ClaimKeeper(adapters.ledger, settings.claim_seconds, metrics)
         self.settler = Settler(adapters.source, self.leases, metrics)
@@ -206,7 +207,9 @@ class Daemon:
         ledger = RidingLedger(adapters.ledger, self.outages)
         objects = RidingObjects(adapters.objects, self.outages)
         retry = RetryPolicy(settings.max_attempts, settings.retry_min_seconds, settings.retry_max_seconds)
+        selection = Selection(settings.include, settings.exclude)
         return Pipeline(
+            arrivals=Arrivals(objects, location, selection, self.outages),
             objects=objects,
             ledger=ledger,
             speech=self._speech,
@@ -227,7 +230,6 @@ class Daemon:
             options=PipelineOptions(
                 location=location,
                 formats=settings.formats,
-                selection=Selection(settings.include, settings.exclude),
                 owner=f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}",
                 provider=urlsplit(settings.openai_base_url).hostname or "",
                 claim_seconds=settings.claim_seconds,

@@ -113,7 +113,8 @@ class Settings(BaseModel):
     """Where paid chunks are kept, below OUTPUT; a lifecycle rule may delete them after some days.
     Why: beside the outputs they share their rights, and a leading dot keeps them out of the way."""
     max_jobs: int = Field(default_factory=lambda earlier: 2 * earlier.get("whisper_concurrency", 8), ge=1, le=1000)
-    """Jobs in work at once; unset: twice WHISPER_CONCURRENCY.
+    """Jobs in work at once; unset: twice WHISPER_CONCURRENCY. A quarter of the places (rounded down, but one of two or
+    three) is for objects below 10 MB; as many larger ones as MAX_JOBS wait their turn, then nothing is pulled.
     Why: while one job waits for its answer another is claimed and fetched ahead, so that no slot idles."""
     max_parked: int = Field(1000, ge=0, le=10_000)
     """Deliveries held while another worker has their job; those beyond it are deferred.

@@ -173,7 +173,7 @@ class Metrics:
     delivery_attempt_max = _gauge("Highest delivery attempt of the last 10 to 20 minutes.")
     claims = _counter("Answers to claims.", result=("granted", "taken_over", "duplicate", "busy", "early", "dead"))
     jobs_in_flight = _gauge("Jobs in work.")
-    jobs_parked = _gauge("Deliveries that wait for another worker's job.")
+    jobs_parked = _gauge("Deliveries that wait: for another worker's job, or for a place for a large one.")
     jobs_limit = _gauge("Most jobs in work at once.")
     job_seconds = _histogram("Work on a job, from arrival to end.", _JOB)
     stage_seconds = _histogram("One stage of a job.", _STAGE, stage=STAGES)

@@ -16,13 +16,13 @@ from functools import partial
 
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
+from subscriber.arrival import Arrivals
 from subscriber.decisions import ClaimRequest, Refusal, decide_announced, decide_claim, decide_completion
 from subscriber.endings import Endings
-from subscriber.errors import Gone, Interrupted, NeighbourDown, NotForUs, Permanent, Superseded
+from subscriber.errors import Gone, Permanent, Superseded
 from subscriber.lease import ClaimKeeper, HeldClaim
 from subscriber.metrics import Metrics
 from subscriber.model import Claim, Delivery, Ending, Job, Message, ObjectInfo, Outcome, Record, Result, State
-from subscriber.notification import Selection, parse
 from subscriber.outage import Outages
 from subscriber.outputs import OutputLocation, require_writable, write_set
 from subscriber.ports import Announcer, Ledger, Objects
@@ -44,7 +44,6 @@ class PipelineOptions:
 
     location: OutputLocation
     formats: tuple[str, ...]
-    selection: Selection
     owner: str
     provider: str
     claim_seconds: float
@@ -58,6 +57,7 @@ class Pipeline:
     def __init__(
         self,
         *,
+        arrivals: Arrivals,
         objects: Objects,
         ledger: Ledger,
         speech: Speech,
@@ -70,6 +70,7 @@ class Pipeline:
         metrics: Metrics,
         options: PipelineOptions,
     ) -> None:
+        self._arrivals = arrivals
         self._objects = objects
         self._ledger = ledger
         self._speech = speech
@@ -83,14 +84,17 @@ class Pipeline:
         self._options = options
 
     def handle(self, delivery: Delivery) -> None:
-        """Take a delivery from its arrival to its settlement, or let it join a job that this process has already."""
+        """Take a delivery from its arrival to its settlement, or let it join a job that this process has already.
+
+        A large job that finds no place for it waits in the registry, unclaimed; the worker has it go on with `work`.
+        """
         with bound_contextvars(message_id=delivery.message.id):
             try:
-                job = self._identify(delivery.message)
+                job, large = self._arrivals.identify(delivery.message)
             except Exception as error:  # noqa: BLE001 - whatever arrives is settled
                 self._finish([delivery], self._endings.of_delivery(error), time.monotonic())
                 return
-            match self._registry.join(job, delivery):
+            match self._registry.join(job, delivery, large=large):
                 case "lead":
                     self.work(job, delivery)
                 case "full":
@@ -136,21 +140,6 @@ class Pipeline:
             return self._endings.without_transcript(held.claim, State.SUPERSEDED, str(newer))
         except Exception as error:  # noqa: BLE001 - named and recorded one by one over there
             return self._endings.of_claim(held, error)
-
-    def _identify(self, message: Message) -> Job:
-        """The job that the message asks for. Raises NotForUs."""
-        notice = parse(message)
-        location, selection = self._options.location, self._options.selection
-        if location.covers_whole_bucket and notice.bucket == location.bucket:
-            error = f"OUTPUT covers all of gs://{notice.bucket}, from which notifications come: give it a prefix"
-            self._outages.pause(NeighbourDown("configuration", "configuration", error))
-            raise Interrupted(error)
-        if location.holds(notice.bucket, notice.name):
-            raise NotForUs("own_output", f"gs://{notice.bucket}/{notice.name} is an output of ours")
-        if selection.admits(notice.name, notice.content_type) is None:
-            live = self._objects.stat(notice.bucket, notice.name)
-            selection.admits(notice.name, live.content_type if live else "")
-        return notice.job(location.text)
 
     def _claim(self, job: Job, message: Message) -> Claim | Refusal:
         ask = ClaimRequest(
