@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Literal
 from urllib.parse import urlsplit
@@ -37,7 +38,9 @@ from subscriber.transcribe.asking import Asker, Options
 from subscriber.transcribe.cache import ChunkCache
 from subscriber.transcribe.pool import SlotPool
 from subscriber.transcribe.speech import Speech
+from subscriber.transcript import Hints
 from subscriber.web import WebServer
+from subscriber.wishes import Wishes
 from subscriber.worker import Worker
 
 __all__ = ["Adapters", "Check", "Daemon", "Signals", "signals"]
@@ -181,6 +184,7 @@ class Daemon:
                 self._mistakes.append(str(error))
         self._started = not self._mistakes
         if self._started:
+            self._speech.warn_of_retirements(datetime.now(UTC).date())
             self._log.info("started", subscription=self._settings.subscription, output=self._settings.output)
         return self._started
 
@@ -229,7 +233,7 @@ class Daemon:
             metrics=self._metrics,
             options=PipelineOptions(
                 location=location,
-                formats=settings.formats,
+                usual=Wishes(_hints(settings), settings.formats),
                 owner=f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}",
                 provider=urlsplit(settings.openai_base_url).hostname or "",
                 claim_seconds=settings.claim_seconds,
@@ -244,11 +248,10 @@ class Daemon:
         options = Options(
             models=settings.model,
             host=urlsplit(settings.openai_base_url).netloc,
-            language=settings.language,
-            prompt=settings.prompt,
+            hints=_hints(settings),
             usd_per_minute=settings.price_usd_per_minute,
             chunk_seconds=settings.chunk_seconds,
-            longest_request_seconds=settings.stall_seconds,
+            stall_seconds=settings.stall_seconds,
         )
         prefix = f"{location.static_prefix}{settings.chunk_cache.strip('/')}/"
         cache = ChunkCache(RidingObjects(adapters.objects, self.outages), location.bucket, prefix)
@@ -261,6 +264,10 @@ class Daemon:
             outages=self.outages,
             metrics=self._metrics,
         )
+
+
+def _hints(settings: Settings) -> Hints:
+    return Hints(settings.language, settings.prompt, settings.keywords)
 
 
 def _never_mended() -> None:

@@ -58,6 +58,7 @@ FAILURES = {
     "forbidden_object": "access to this object alone is refused",
     "ledger_error": "the ledger failed for this record while it passed its probe",
     "provider_error": "the provider failed for this file while its canary passed",
+    "stalled": "for STALL_SECONDS of the job's own time no sound was decoded and no chunk answered",
     "storage_error": "Cloud Storage failed for this object",
     "timeout": "the provider's answer did not come in time; it may have been billed",
     "unexpected": "an error that no adapter knows; the log has its stack",
@@ -82,6 +83,7 @@ IGNORED = {
     "not_a_notification": "the message is neither a Cloud Storage notification nor a CloudEvent of one",
     "not_included": "neither the name nor the content type says audio or video, or INCLUDE does not name it",
     "own_output": "the object lies under our own OUTPUT",
+    "skipped": "the object's metadata says transcribe=skip; that is recorded",
 }
 """Why a message asks nothing of us."""
 

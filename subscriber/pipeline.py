@@ -19,8 +19,9 @@ from structlog.contextvars import bind_contextvars, bound_contextvars
 from subscriber.arrival import Arrivals
 from subscriber.decisions import ClaimRequest, Refusal, decide_announced, decide_claim, decide_completion
 from subscriber.endings import Endings
-from subscriber.errors import Gone, Permanent, Superseded
+from subscriber.errors import Gone, NotForUs, Permanent, Superseded
 from subscriber.lease import ClaimKeeper, HeldClaim
+from subscriber.log import get_logger
 from subscriber.metrics import Metrics
 from subscriber.model import Claim, Delivery, Ending, Job, Message, ObjectInfo, Outcome, Record, Result, State
 from subscriber.outage import Outages
@@ -31,6 +32,7 @@ from subscriber.render import render, render_json
 from subscriber.settlement import Settler
 from subscriber.transcribe.speech import Speech
 from subscriber.transcript import Transcript
+from subscriber.wishes import Wishes, wishes_of
 
 __all__ = ["Pipeline", "PipelineOptions"]
 
@@ -40,10 +42,13 @@ LONGEST_PARKED_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
-    """What configuration tells the pipeline; `owner` names this process, `provider` the Whisper host."""
+    """What configuration tells the pipeline; `usual` is for objects without wishes of their own.
+
+    `owner` names this process, `provider` the Whisper host.
+    """
 
     location: OutputLocation
-    formats: tuple[str, ...]
+    usual: Wishes
     owner: str
     provider: str
     claim_seconds: float
@@ -82,6 +87,7 @@ class Pipeline:
         self._outages = outages
         self._metrics = metrics
         self._options = options
+        self._log = get_logger()
 
     def handle(self, delivery: Delivery) -> None:
         """Take a delivery from its arrival to its settlement, or let it join a job that this process has already.
@@ -131,13 +137,16 @@ class Pipeline:
         try:
             self._accept_sentence(held.claim)
             recording = self._open(held.claim.job)
-            transcript = self._transcribe(held, recording)
-            outputs = self._write(held, recording, transcript)
+            wishes = self._wishes(recording)
+            transcript = self._transcribe(held, recording, wishes)
+            outputs = self._write(held, recording, transcript, wishes.formats)
             return self._complete(held.claim, transcript, outputs)
         except Gone as gone:
             return self._endings.without_transcript(held.claim, State.GONE, str(gone))
         except Superseded as newer:
             return self._endings.without_transcript(held.claim, State.SUPERSEDED, str(newer))
+        except NotForUs as unwanted:
+            return self._endings.unwanted(held.claim, unwanted)
         except Exception as error:  # noqa: BLE001 - named and recorded one by one over there
             return self._endings.of_claim(held, error)
 
@@ -171,19 +180,30 @@ class Pipeline:
             raise Superseded(f"generation {live.generation} is live")
         return live
 
-    def _transcribe(self, held: HeldClaim, recording: ObjectInfo) -> Transcript:
+    def _wishes(self, recording: ObjectInfo) -> Wishes:
+        """How this object is to be transcribed. Raises NotForUs where it says that it is not."""
+        wishes = wishes_of(recording.metadata, self._options.usual)
+        if wishes.refused:
+            self._log.warning("options_ignored", options=wishes.refused)
+        return wishes
+
+    def _transcribe(self, held: HeldClaim, recording: ObjectInfo, wishes: Wishes) -> Transcript:
         """Decoded, cut and asked for in one pass over ranges of the pinned generation."""
         require_writable(self._objects, self._options.location, held.claim)
         with self._stage("transcribe"):
-            transcript = self._speech.transcribe(held, ObjectBytes(self._objects, recording))
+            transcript = self._speech.transcribe(
+                held, ObjectBytes(self._objects, recording), wishes.hints, wishes.refused
+            )
         paid = (chunk.text.request_ids for chunk in transcript.chunks if chunk.source == "paid")
         bind_contextvars(request_id=", ".join(name for names in paid for name in names) or None)
         return transcript
 
-    def _write(self, held: HeldClaim, recording: ObjectInfo, transcript: Transcript) -> tuple[str, ...]:
+    def _write(
+        self, held: HeldClaim, recording: ObjectInfo, transcript: Transcript, formats: tuple[str, ...]
+    ) -> tuple[str, ...]:
         """The outputs, JSON last. Past its end the claim is asked for first, and a newer owner's outputs fence ours."""
         self._outages.ride("firestore", held.ensure)
-        files = render(transcript, self._options.formats)
+        files = render(transcript, formats)
         json_file = partial(render_json, transcript, recording, held.claim, provider=self._options.provider)
         with self._stage("write"):
             return write_set(

@@ -66,6 +66,13 @@ def _known(value: object) -> float | None:
 _Figure = Annotated[float | None, BeforeValidator(_known)]
 
 
+def _first_code(value: object) -> str | None:
+    """The code of the first of `languages`, as gpt-transcribe tells them; anything else tells nothing."""
+    first = value[0] if isinstance(value, list) and value else None
+    code = first.get("code") if isinstance(first, dict) else None
+    return code if isinstance(code, str) else None
+
+
 class _Segment(BaseModel):
     start: float = Field(allow_inf_nan=False)
     end: float = Field(allow_inf_nan=False)
@@ -86,6 +93,7 @@ class _Plain(BaseModel):
 
     text: str
     language: str | None = None
+    languages: Annotated[str | None, BeforeValidator(_first_code)] = None
     duration: float | None = Field(None, ge=0, allow_inf_nan=False)
     segments: list[_Segment] | None = None
     words: list[_Word] | None = None
@@ -183,7 +191,7 @@ def _believed(shape: type[_Plain], body: bytes, model: str, request_id: str | No
         raise Transient("bad_answer", f"request {request_id}: {found}") from error
     return Answer(
         text=answer.text,
-        language=answer.language,
+        language=answer.language or answer.languages,
         duration=answer.duration,
         segments=tuple(Segment(**segment.model_dump()) for segment in answer.segments or ()),
         words=tuple(Word(**word.model_dump()) for word in answer.words or ()),
