@@ -16,26 +16,12 @@ import jiwer
 import pytest
 
 from subscriber.recordings import recordings
-from subscriber.whisper_server import Control, Server, StubEngine
+from subscriber.whisper_server import Control, Server
 from tests.daemon import until
 from tests.sound import heavy, silent, wav
 from tests.test_demo import left_behind, marked, require_nothing_left
 
 GOOD = ("plain.wav", "-dash.WAV", "sub dir/deep/tür #1 %20?.wav", "line\nbreak.wav", "🎙.wav")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(StubEngine(), control=True) as running:
-        yield running
-
-
-@pytest.fixture
-def control(server: Server) -> Iterator[Control]:
-    hand = Control(server.url)
-    hand.reset()
-    yield hand
-    hand.reset()
 
 
 @pytest.fixture

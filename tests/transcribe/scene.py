@@ -144,9 +144,11 @@ class Process:
         span = ChunkSpan(index, start, end, loud=((start, end),))
         return self.asker.question(pcm, span, self.asker.model(None), hints or self.options.hints)
 
-    def recording(self, lane: Lane, held: HeldClaim | None = None) -> RecordingOnItsWay:
+    def recording(
+        self, lane: Lane, held: HeldClaim | None = None, stall: StallClock | None = None
+    ) -> RecordingOnItsWay:
         """One that is on its way in this lane."""
-        clock = StallClock(self.options.stall_seconds, self.outages.clock)
+        clock = stall or StallClock(self.options.stall_seconds, self.outages.clock)
         return RecordingOnItsWay(
             self.asker,
             lane,
