@@ -11,10 +11,12 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Literal
 from urllib.parse import urlsplit
 
+from subscriber.arrival import Arrivals
 from subscriber.audio.facts import Limits
 from subscriber.audio.pool import DecoderPool
 from subscriber.config import ConfigErrors, Settings
@@ -36,7 +38,9 @@ from subscriber.transcribe.asking import Asker, Options
 from subscriber.transcribe.cache import ChunkCache
 from subscriber.transcribe.pool import SlotPool
 from subscriber.transcribe.speech import Speech
+from subscriber.transcript import Hints
 from subscriber.web import WebServer
+from subscriber.wishes import Wishes
 from subscriber.worker import Worker
 
 __all__ = ["Adapters", "Check", "Daemon", "Signals", "signals"]
@@ -119,7 +123,7 @@ class Daemon:
         self.decoders = DecoderPool()
         probes = {**adapters.checks, "whisper": self._probe_whisper, "configuration": _never_mended}
         self.outages = Outages(probes, self.drain, metrics)
-        self.registry = Registry(settings.max_parked)
+        self.registry = Registry(settings.max_parked, settings.max_jobs)
         self.leases = LeaseKeeper(adapters.source, settings.ack_lease_seconds, metrics)
         self.claims = ClaimKeeper(adapters.ledger, settings.claim_seconds, metrics)
         self.settler = Settler(adapters.source, self.leases, metrics)
@@ -180,6 +184,7 @@ class Daemon:
                 self._mistakes.append(str(error))
         self._started = not self._mistakes
         if self._started:
+            self._speech.warn_of_retirements(datetime.now(UTC).date())
             self._log.info("started", subscription=self._settings.subscription, output=self._settings.output)
         return self._started
 
@@ -206,7 +211,9 @@ class Daemon:
         ledger = RidingLedger(adapters.ledger, self.outages)
         objects = RidingObjects(adapters.objects, self.outages)
         retry = RetryPolicy(settings.max_attempts, settings.retry_min_seconds, settings.retry_max_seconds)
+        selection = Selection(settings.include, settings.exclude)
         return Pipeline(
+            arrivals=Arrivals(objects, location, selection, self.outages),
             objects=objects,
             ledger=ledger,
             speech=self._speech,
@@ -226,8 +233,7 @@ class Daemon:
             metrics=self._metrics,
             options=PipelineOptions(
                 location=location,
-                formats=settings.formats,
-                selection=Selection(settings.include, settings.exclude),
+                usual=Wishes(_hints(settings), settings.formats),
                 owner=f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}",
                 provider=urlsplit(settings.openai_base_url).hostname or "",
                 claim_seconds=settings.claim_seconds,
@@ -242,11 +248,10 @@ class Daemon:
         options = Options(
             models=settings.model,
             host=urlsplit(settings.openai_base_url).netloc,
-            language=settings.language,
-            prompt=settings.prompt,
+            hints=_hints(settings),
             usd_per_minute=settings.price_usd_per_minute,
             chunk_seconds=settings.chunk_seconds,
-            longest_request_seconds=settings.stall_seconds,
+            stall_seconds=settings.stall_seconds,
         )
         prefix = f"{location.static_prefix}{settings.chunk_cache.strip('/')}/"
         cache = ChunkCache(RidingObjects(adapters.objects, self.outages), location.bucket, prefix)
@@ -259,6 +264,10 @@ class Daemon:
             outages=self.outages,
             metrics=self._metrics,
         )
+
+
+def _hints(settings: Settings) -> Hints:
+    return Hints(settings.language, settings.prompt, settings.keywords)
 
 
 def _never_mended() -> None:

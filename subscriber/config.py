@@ -91,6 +91,9 @@ class Settings(BaseModel):
     prompt: str | None = None
     """Passed on with each request.
     Why: it helps only with words that you know of."""
+    keywords: Names = ()
+    """Words that occur in the recordings; a model that takes none is told them in its prompt.
+    Why: only you know your names and terms."""
     openai_base_url: str = f"https://{_NEEDS_KEY}/v1"
     """Where the provider is; any server with OpenAI's interface will do.
     Why: whisper-1 is served there."""
@@ -113,7 +116,8 @@ class Settings(BaseModel):
     """Where paid chunks are kept, below OUTPUT; a lifecycle rule may delete them after some days.
     Why: beside the outputs they share their rights, and a leading dot keeps them out of the way."""
     max_jobs: int = Field(default_factory=lambda earlier: 2 * earlier.get("whisper_concurrency", 8), ge=1, le=1000)
-    """Jobs in work at once; unset: twice WHISPER_CONCURRENCY.
+    """Jobs in work at once; unset: twice WHISPER_CONCURRENCY. A quarter of the places (rounded down, but one of two or
+    three) is for objects below 10 MB; as many larger ones as MAX_JOBS wait their turn, then nothing is pulled.
     Why: while one job waits for its answer another is claimed and fetched ahead, so that no slot idles."""
     max_parked: int = Field(1000, ge=0, le=10_000)
     """Deliveries held while another worker has their job; those beyond it are deferred.
@@ -128,8 +132,9 @@ class Settings(BaseModel):
     """Length of the claim on a job; below 30 a slow renewal or two would lose it.
     Why: renewed at a third, two renewals may fail; a killed pod's jobs are free again after it."""
     stall_seconds: float = Field(900, ge=60, le=86_400)
-    """A job that has waited so long for an answer has failed; pauses do not count.
-    Why: longer than the 360 s that a chunk of 30 s is given."""
+    """A job that in so long a time of its own has decoded no sound and got no answer has failed; pauses, the provider's
+    rate limit and the turns of other jobs do not count. One request may take half of it.
+    Why: longer than twice the 360 s that a chunk of 30 s is given."""
     max_attempts: int = Field(10, ge=1, le=1000)
     """Failed attempts of a job before it is recorded dead.
     Why: their backoff spans half an hour or more, and outages cost none."""

@@ -246,6 +246,8 @@ def recorded_outcome(record: Record) -> Outcome:
             return Outcome.GONE
         case State.SUPERSEDED, _:
             return Outcome.SUPERSEDED
+        case State.SKIPPED, _:
+            return Outcome.IGNORED
         case _, ("exhausted" | "expired") as kind:
             return Outcome(kind)
         case _:

@@ -73,11 +73,16 @@ class Endings:
         return self._retry_later(held, Transient("unexpected", f"{type(error).__name__}: {error}"))
 
     def without_transcript(self, claim: Claim, state: State, message: str, kind: str = "") -> Ending:
-        """Record that the job is settled: dead (with its kind), gone or superseded."""
+        """Record that the job is settled: dead or skipped (with its kind), gone or superseded."""
         reason = Reason(kind or str(state), message, datetime.now(UTC))
         decide = partial(decide_end, claim=claim, state=state, reason=reason)
         record = self._ledger.transact(claim.job, decide)
         return Ending(recorded_outcome(record), reason.kind, message, record=record, claim=claim)
+
+    def unwanted(self, claim: Claim, error: NotForUs) -> Ending:
+        """Record that the object itself says that it asks nothing of us."""
+        self._metrics.ignored.labels(error.reason).inc()
+        return self.without_transcript(claim, State.SKIPPED, str(error), error.reason)
 
     def of_delivery(self, error: Exception) -> Ending:
         """Why a delivery ends that has no claim (any more) to record it under."""

@@ -59,6 +59,7 @@ FAILURES = {
     "ledger_error": "the ledger failed for this record while it passed its probe",
     "no_answer": "the provider's answer never came: too late, or the connection broke; it may have been billed",
     "provider_error": "the provider failed for this file while its canary passed",
+    "stalled": "for STALL_SECONDS of the job's own time no sound was decoded and no chunk answered",
     "storage_error": "Cloud Storage failed for this object",
     "unexpected": "an error that no adapter knows; the log has its stack",
 }
@@ -82,6 +83,7 @@ IGNORED = {
     "not_a_notification": "the message is neither a Cloud Storage notification nor a CloudEvent of one",
     "not_included": "neither the name nor the content type says audio or video, or INCLUDE does not name it",
     "own_output": "the object lies under our own OUTPUT",
+    "skipped": "the object's metadata says transcribe=skip; that is recorded",
 }
 """Why a message asks nothing of us."""
 

@@ -108,7 +108,7 @@ def _counter(text: str, *series: tuple[str, ...], **labels: Iterable[str] | None
     return _Declared(Counter, text, series, labels)
 
 
-def _gauge(text: str, **labels: Iterable[str]) -> _Declared[Gauge]:
+def _gauge(text: str, **labels: Iterable[str] | None) -> _Declared[Gauge]:
     return _Declared(Gauge, text, (), labels)
 
 
@@ -163,6 +163,7 @@ class Metrics:
         ("done", ""),
         ("gone", "gone"),
         ("superseded", "superseded"),
+        ("skipped", "skipped"),
         *(("dead", reason) for reason in VERDICTS),
         result=(),
         reason=(),
@@ -173,7 +174,7 @@ class Metrics:
     delivery_attempt_max = _gauge("Highest delivery attempt of the last 10 to 20 minutes.")
     claims = _counter("Answers to claims.", result=("granted", "taken_over", "duplicate", "busy", "early", "dead"))
     jobs_in_flight = _gauge("Jobs in work.")
-    jobs_parked = _gauge("Deliveries that wait for another worker's job.")
+    jobs_parked = _gauge("Deliveries that wait: for another worker's job, or for a place for a large one.")
     jobs_limit = _gauge("Most jobs in work at once.")
     job_seconds = _histogram("Work on a job, from arrival to end.", _JOB)
     stage_seconds = _histogram("One stage of a job.", _STAGE, stage=STAGES)
@@ -189,6 +190,7 @@ class Metrics:
     lease_staleness_seconds = _gauge("Since a keeper's last success.", kind=("ack", "claim"))
     whisper_requests = _counter("Requests to the provider.", model=None, result=WHISPER_RESULTS)
     whisper_request_seconds = _histogram("One request to the provider.", _REQUEST, model=None)
+    model_gone = _gauge("1 once the provider has said that it no longer serves the model.", model=None)
     whisper_in_flight = _gauge("Requests on the wire.")
     whisper_slots = _gauge("Most requests on the wire at once, as of now.")
     audio_seconds = _counter("Audio transcribed.")

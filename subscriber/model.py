@@ -39,11 +39,12 @@ class State(StrEnum):
     DEAD = "dead"
     GONE = "gone"
     SUPERSEDED = "superseded"
+    SKIPPED = "skipped"
 
     @property
     def final(self) -> bool:
         """Whether a job in this state is settled for good."""
-        return self in {State.DONE, State.DEAD, State.GONE, State.SUPERSEDED}
+        return self not in {State.CLAIMED, State.WAITING}
 
 
 class Outcome(StrEnum):

@@ -26,18 +26,19 @@ MEDIA_ENDINGS = (
 FINALIZED = {"OBJECT_FINALIZE", "google.cloud.storage.object.v1.finalized"}
 STRUCTURED = "application/cloudevents+json"
 
-HIGHEST_GENERATION = 2**63 - 1
-"""What Cloud Storage and both ledgers can hold. A forged one beyond it would fail at every ledger call, for ever."""
+HIGHEST_NUMBER = 2**63 - 1
+"""What Cloud Storage and both ledgers can hold. A forged generation beyond it would fail at every ledger call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a notification says. `content_type` is None where only the object itself can tell."""
+    """What a notification says. `content_type` and `size`, in bytes, are None where only the object can tell."""
 
     bucket: str
     name: str
     generation: int
     content_type: str | None
+    size: int | None = None
 
     def job(self, output: str) -> Job:
         """The job that this notice asks for."""
@@ -81,24 +82,32 @@ def parse(message: Message) -> Notice:
 
 def _from_attributes(attributes: Mapping[str, str], body: Mapping[str, Any]) -> Notice:
     _require_finalized(attributes["eventType"])
-    return _notice(
-        attributes.get("bucketId"), attributes["objectId"], attributes.get("objectGeneration"), body.get("contentType")
-    )
+    return _notice(attributes.get("bucketId"), attributes["objectId"], attributes.get("objectGeneration"), body)
 
 
 def _from_event(kind: object, subject: object, data: Mapping[str, Any]) -> Notice:
     _require_finalized(kind)
     name = data.get("name") or (subject.removeprefix("objects/") if isinstance(subject, str) else None)
-    return _notice(data.get("bucket"), name, data.get("generation"), data.get("contentType"))
+    return _notice(data.get("bucket"), name, data.get("generation"), data)
 
 
-def _notice(bucket: object, name: object, generation: object, content_type: object) -> Notice:
+def _notice(bucket: object, name: object, generation: object, hints: Mapping[str, Any]) -> Notice:
     if not (isinstance(bucket, str) and bucket and isinstance(name, str) and name and _encodes(bucket + name)):
         raise NotForUs("not_a_notification", f"no usable bucket and name: {_shown(bucket)}, {_shown(name)}")
-    digits = str(generation) if isinstance(generation, str | int) else ""
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 20 and int(digits) <= HIGHEST_GENERATION):
+    number = _number(generation)
+    if number is None:
         raise NotForUs("not_a_notification", f"no usable generation: {_shown(generation)}")
-    return Notice(bucket, name, int(digits), content_type if isinstance(content_type, str) else None)
+    content_type = hints.get("contentType")
+    return Notice(
+        bucket, name, number, content_type if isinstance(content_type, str) else None, _number(hints.get("size"))
+    )
+
+
+def _number(value: object) -> int | None:
+    """A whole number of 63 bits, which JSON may carry as text; None for anything else."""
+    digits = str(value) if isinstance(value, str | int) else ""
+    whole = digits.isascii() and digits.isdigit() and len(digits) < 20
+    return int(digits) if whole and int(digits) <= HIGHEST_NUMBER else None
 
 
 def _require_finalized(kind: object) -> None:

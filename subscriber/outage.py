@@ -37,6 +37,7 @@ class Outages:
         self._drain = drain
         self._metrics = metrics
         self._down: dict[str, tuple[NeighbourDown, float]] = {}
+        self._paused_at, self._paused_seconds = 0.0, 0.0
         self._changed = threading.Condition()
         drain.wakes(self._changed)
         self._probing = threading.Lock()
@@ -47,6 +48,11 @@ class Outages:
         """Neighbour -> why it is thought to be down; empty when all is well."""
         with self._changed:
             return {name: f"{error.reason}: {error}" for name, (error, _) in self._down.items()}
+
+    def clock(self) -> float:
+        """Seconds on a clock that stands still while any neighbour is down."""
+        with self._changed:
+            return (self._paused_at if self._down else time.monotonic()) - self._paused_seconds
 
     def ride(self, neighbour: str, call: Callable[[], T]) -> T:
         """Make a call that may be repeated, waiting out outages of its neighbour.
@@ -82,7 +88,9 @@ class Outages:
         with self._changed:
             if error.neighbour in self._down:
                 return
-            self._down[error.neighbour] = (error, time.monotonic())
+            now = time.monotonic()
+            self._paused_at = self._paused_at if self._down else now
+            self._down[error.neighbour] = (error, now)
         self._metrics.provider_paused.labels(error.reason).set(1)
         self._log.error("paused", neighbour=error.neighbour, reason=error.reason, error=str(error))
 
@@ -109,6 +117,7 @@ class Outages:
         with self._changed:
             error, since = self._down.pop(neighbour)
             still = {other.reason for other, _ in self._down.values()}
+            self._paused_seconds += 0.0 if self._down else time.monotonic() - self._paused_at
             self._changed.notify_all()
         if error.reason not in still:
             self._metrics.provider_paused.labels(error.reason).set(0)

@@ -16,13 +16,14 @@ from functools import partial
 
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
+from subscriber.arrival import Arrivals
 from subscriber.decisions import ClaimRequest, Refusal, decide_announced, decide_claim, decide_completion
 from subscriber.endings import Endings
-from subscriber.errors import Gone, Interrupted, NeighbourDown, NotForUs, Permanent, Superseded
+from subscriber.errors import Gone, NotForUs, Permanent, Superseded
 from subscriber.lease import ClaimKeeper, HeldClaim
+from subscriber.log import get_logger
 from subscriber.metrics import Metrics
 from subscriber.model import Claim, Delivery, Ending, Job, Message, ObjectInfo, Outcome, Record, Result, State
-from subscriber.notification import Selection, parse
 from subscriber.outage import Outages
 from subscriber.outputs import OutputLocation, require_writable, write_set
 from subscriber.ports import Announcer, Ledger, Objects
@@ -31,6 +32,7 @@ from subscriber.render import render, render_json
 from subscriber.settlement import Settler
 from subscriber.transcribe.speech import Speech
 from subscriber.transcript import Transcript
+from subscriber.wishes import Wishes, wishes_of
 
 __all__ = ["Pipeline", "PipelineOptions"]
 
@@ -40,11 +42,13 @@ LONGEST_PARKED_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
-    """What configuration tells the pipeline; `owner` names this process, `provider` the Whisper host."""
+    """What configuration tells the pipeline; `usual` is for objects without wishes of their own.
+
+    `owner` names this process, `provider` the Whisper host.
+    """
 
     location: OutputLocation
-    formats: tuple[str, ...]
-    selection: Selection
+    usual: Wishes
     owner: str
     provider: str
     claim_seconds: float
@@ -58,6 +62,7 @@ class Pipeline:
     def __init__(
         self,
         *,
+        arrivals: Arrivals,
         objects: Objects,
         ledger: Ledger,
         speech: Speech,
@@ -70,6 +75,7 @@ class Pipeline:
         metrics: Metrics,
         options: PipelineOptions,
     ) -> None:
+        self._arrivals = arrivals
         self._objects = objects
         self._ledger = ledger
         self._speech = speech
@@ -81,16 +87,20 @@ class Pipeline:
         self._outages = outages
         self._metrics = metrics
         self._options = options
+        self._log = get_logger()
 
     def handle(self, delivery: Delivery) -> None:
-        """Take a delivery from its arrival to its settlement, or let it join a job that this process has already."""
+        """Take a delivery from its arrival to its settlement, or let it join a job that this process has already.
+
+        A large job that finds no place for it waits in the registry, unclaimed; the worker has it go on with `work`.
+        """
         with bound_contextvars(message_id=delivery.message.id):
             try:
-                job = self._identify(delivery.message)
+                job, large = self._arrivals.identify(delivery.message)
             except Exception as error:  # noqa: BLE001 - whatever arrives is settled
                 self._finish([delivery], self._endings.of_delivery(error), time.monotonic())
                 return
-            match self._registry.join(job, delivery):
+            match self._registry.join(job, delivery, large=large):
                 case "lead":
                     self.work(job, delivery)
                 case "full":
@@ -127,30 +137,18 @@ class Pipeline:
         try:
             self._accept_sentence(held.claim)
             recording = self._open(held.claim.job)
-            transcript = self._transcribe(held, recording)
-            outputs = self._write(held, recording, transcript)
+            wishes = self._wishes(recording)
+            transcript = self._transcribe(held, recording, wishes)
+            outputs = self._write(held, recording, transcript, wishes.formats)
             return self._complete(held.claim, transcript, outputs)
         except Gone as gone:
             return self._endings.without_transcript(held.claim, State.GONE, str(gone))
         except Superseded as newer:
             return self._endings.without_transcript(held.claim, State.SUPERSEDED, str(newer))
+        except NotForUs as unwanted:
+            return self._endings.unwanted(held.claim, unwanted)
         except Exception as error:  # noqa: BLE001 - named and recorded one by one over there
             return self._endings.of_claim(held, error)
-
-    def _identify(self, message: Message) -> Job:
-        """The job that the message asks for. Raises NotForUs."""
-        notice = parse(message)
-        location, selection = self._options.location, self._options.selection
-        if location.covers_whole_bucket and notice.bucket == location.bucket:
-            error = f"OUTPUT covers all of gs://{notice.bucket}, from which notifications come: give it a prefix"
-            self._outages.pause(NeighbourDown("configuration", "configuration", error))
-            raise Interrupted(error)
-        if location.holds(notice.bucket, notice.name):
-            raise NotForUs("own_output", f"gs://{notice.bucket}/{notice.name} is an output of ours")
-        if selection.admits(notice.name, notice.content_type) is None:
-            live = self._objects.stat(notice.bucket, notice.name)
-            selection.admits(notice.name, live.content_type if live else "")
-        return notice.job(location.text)
 
     def _claim(self, job: Job, message: Message) -> Claim | Refusal:
         ask = ClaimRequest(
@@ -182,19 +180,30 @@ class Pipeline:
             raise Superseded(f"generation {live.generation} is live")
         return live
 
-    def _transcribe(self, held: HeldClaim, recording: ObjectInfo) -> Transcript:
+    def _wishes(self, recording: ObjectInfo) -> Wishes:
+        """How this object is to be transcribed. Raises NotForUs where it says that it is not."""
+        wishes = wishes_of(recording.metadata, self._options.usual)
+        if wishes.refused:
+            self._log.warning("options_ignored", options=wishes.refused)
+        return wishes
+
+    def _transcribe(self, held: HeldClaim, recording: ObjectInfo, wishes: Wishes) -> Transcript:
         """Decoded, cut and asked for in one pass over ranges of the pinned generation."""
         require_writable(self._objects, self._options.location, held.claim)
         with self._stage("transcribe"):
-            transcript = self._speech.transcribe(held, ObjectBytes(self._objects, recording))
+            transcript = self._speech.transcribe(
+                held, ObjectBytes(self._objects, recording), wishes.hints, wishes.refused
+            )
         paid = (chunk.text.request_ids for chunk in transcript.chunks if chunk.source == "paid")
         bind_contextvars(request_id=", ".join(name for names in paid for name in names) or None)
         return transcript
 
-    def _write(self, held: HeldClaim, recording: ObjectInfo, transcript: Transcript) -> tuple[str, ...]:
+    def _write(
+        self, held: HeldClaim, recording: ObjectInfo, transcript: Transcript, formats: tuple[str, ...]
+    ) -> tuple[str, ...]:
         """The outputs, JSON last. Past its end the claim is asked for first, and a newer owner's outputs fence ours."""
         self._outages.ride("firestore", held.ensure)
-        files = render(transcript, self._options.formats)
+        files = render(transcript, formats)
         json_file = partial(render_json, transcript, recording, held.claim, provider=self._options.provider)
         with self._stage("write"):
             return write_set(

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from subscriber.audio.facts import AUDIO_WARNINGS
 from subscriber.errors import FAILURES, IGNORED, PAUSES, VERDICTS
 from subscriber.metrics import catalogue
 from subscriber.model import Outcome
 from subscriber.settlement import SETTLEMENT, Settlement
+from subscriber.transcript import WARNINGS
 
 __all__ = ["reference"]
 
@@ -39,7 +41,7 @@ _SETTLEMENTS = {
 
 
 def reference() -> str:
-    """Outcomes, reasons and metrics in Markdown."""
+    """Outcomes, reasons, warnings and metrics in Markdown."""
     outcomes = ((f"`{outcome}`", _MEANINGS[outcome], _SETTLEMENTS[SETTLEMENT[outcome]]) for outcome in Outcome)
     metrics = ((f"`{one.name}`", ", ".join(one.labels) or "none", one.help) for one in catalogue())
     return "\n".join(
@@ -53,13 +55,14 @@ def reference() -> str:
             *_reasons("Why an attempt failed", FAILURES),
             *_reasons("Why a message is ignored", IGNORED),
             *_reasons("Why the daemon pauses", PAUSES),
+            *_reasons("Warnings of a transcript", AUDIO_WARNINGS | WARNINGS, "kind"),
             *_table("Metrics", ("name", "labels", "meaning"), metrics),
         ]
     )
 
 
-def _reasons(title: str, table: Mapping[str, str]) -> list[str]:
-    return _table(title, ("reason", "meaning"), ((f"`{reason}`", meaning) for reason, meaning in sorted(table.items())))
+def _reasons(title: str, table: Mapping[str, str], head: str = "reason") -> list[str]:
+    return _table(title, (head, "meaning"), ((f"`{reason}`", meaning) for reason, meaning in sorted(table.items())))
 
 
 def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:

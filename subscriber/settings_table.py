@@ -49,7 +49,7 @@ def _row(name: str, field: FieldInfo, settings: Settings | None) -> Row:
         "required" if field.is_required() else _text(field.get_default(call_default_factory=True, validated_data={}))
     )
     value = _text(getattr(settings, name)) if settings else ""
-    return Row(variable(name), _type(field), default, meaning, why, value)
+    return Row(variable(name), _type(field), default, " ".join(meaning.split()), why, value)
 
 
 def _text(value: object) -> str:

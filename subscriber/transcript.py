@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = [
+    "NO_HINTS",
     "SILENCE",
     "WARNINGS",
     "Answer",
     "Chunk",
     "ChunkSpan",
     "ChunkText",
+    "Hints",
     "OutputFile",
     "Segment",
     "SpeechRequest",
@@ -26,6 +28,7 @@ WARNINGS = {
     "loop": "a phrase came again and again; it was kept once",
     "no_speech": "the model doubted that it heard speech, and there is no sound: its words were dropped",
     "no_text": "there is sound, and asked twice the model has too little text for it, or none",
+    "option_ignored": "the recording was transcribed without an option that cannot be granted",
     "prompt_echo": "the model repeated the prompt; its words were dropped",
     "times": "the model's times were impossible; they are estimated",
     "too_much_text": "asked twice, the model has more text than anybody can say in that time",
@@ -44,6 +47,18 @@ class TimedWarning:
     start: float
     end: float
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What a model is told of a recording: its language (ISO 639-1), a text to go before it, words that occur in it."""
+
+    language: str | None = None
+    prompt: str | None = None
+    keywords: tuple[str, ...] = ()
+
+
+NO_HINTS = Hints()
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,14 +113,14 @@ class Worker:
         if self._outages.paused:
             self._outages.probe()
             self._drain.wait(PROBE_EVERY_SECONDS if self._outages.paused else 0)
-        elif not (free := self._free_places()):
-            with self._changed:
-                self._changed.wait(TURN_SECONDS)
-        elif woken := self._registry.wake():
+        elif self._free_places() and (woken := self._registry.wake()):
             job, delivery = woken
             self._start(delivery, partial(self._pipeline.work, job))
+        elif room := self._room():
+            self._take(self._source.pull(room))
         else:
-            self._take(self._source.pull(free))
+            with self._changed:
+                self._changed.wait(TURN_SECONDS)
 
     def _take(self, deliveries: Sequence[Delivery]) -> None:
         """Lease what came, in the same breath; start it, or hand it back if a drain has begun meanwhile."""
@@ -142,20 +142,39 @@ class Worker:
         threading.Thread(target=self._run, args=(place, delivery, do), name="job", daemon=True).start()
 
     def _run(self, place: object, delivery: Delivery, do: Callable[[Delivery], None]) -> None:
+        """Do it, and go on with a job that has waited for the place: the pull loop may be in a long poll."""
+        try:
+            self._do(delivery, do)
+            while not (self._drain.draining or self._outages.paused) and (woken := self._registry.wake()):
+                self._tell()
+                job, leader = woken
+                self._do(leader, partial(self._pipeline.work, job))
+        finally:
+            with self._changed:
+                self._in_work.discard(place)
+                self._tell()
+
+    def _do(self, delivery: Delivery, do: Callable[[Delivery], None]) -> None:
         try:
             do(delivery)
         except Exception:  # noqa: BLE001 - the message comes again when its lease ends
             self._log.exception("job_thread_failed")
             self._leases.take([delivery])
-        finally:
-            with self._changed:
-                self._in_work.discard(place)
-                self._count()
-                self._changed.notify_all()
+
+    def _tell(self) -> None:
+        with self._changed:
+            self._count()
+            self._changed.notify_all()
 
     def _free_places(self) -> int:
         with self._changed:
             return self._max_jobs - len(self._in_work)
+
+    def _room(self) -> int:
+        """How many deliveries may be taken now: each needs a place, and a place in the queue should it be large."""
+        with self._changed:
+            threads = len(self._in_work)
+            return max(0, min(self._max_jobs - threads, self._registry.room(threads)))
 
     def _count(self) -> None:
         self._metrics.jobs_in_flight.set(len(self._in_work))
@@ -167,7 +186,7 @@ class Worker:
 
     def _drain_in_order(self, on_drained: Callable[[], None]) -> None:
         try:
-            self._let_parked_go()
+            self._let_waiting_go()
             self._wait_for_jobs()
             self._release_claims()
             # The last pull comes back by itself; what it brings is handed back before it is worked on.
@@ -177,9 +196,9 @@ class Worker:
             self._log.exception("drain_failed")
         on_drained()
 
-    def _let_parked_go(self) -> None:
-        """Another pod has their job, and yet another may settle them."""
-        for deliveries in self._registry.finish_parked():
+    def _let_waiting_go(self) -> None:
+        """Another pod has their job, or may have it at once."""
+        for deliveries in self._registry.finish_waiting():
             self._settler.settle(deliveries, Ending(Outcome.INTERRUPTED, "draining"))
 
     def _wait_for_jobs(self) -> None:

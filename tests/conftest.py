@@ -1,4 +1,4 @@
-"""Real emulators for the whole session, and names of its own for every test."""
+"""Real emulators and a stub of a Whisper for the whole session, and names of its own for every test."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from google.cloud import pubsub_v1, storage  # type: ignore[attr-defined]
 
 from subscriber import emulators as servers
 from subscriber.emulators import Emulators, EmulatorsMissing
+from subscriber.whisper_server import Control, Server, StubEngine
 from tests.world import Queue, World, fresh, new_world
 
 
@@ -24,6 +25,22 @@ def emulators() -> Iterator[Emulators]:
         except EmulatorsMissing as missing:
             (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(str(missing))
         yield started
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """One stub of a Whisper for all: what it was asked and what it shall do is forgotten between tests."""
+    with Server(StubEngine(), control=True) as running:
+        yield running
+
+
+@pytest.fixture
+def control(server: Server) -> Iterator[Control]:
+    """A test's hand on the stub."""
+    hand = Control(server.url)
+    hand.reset()
+    yield hand
+    hand.reset()
 
 
 @pytest.fixture

@@ -13,10 +13,12 @@ from subscriber.audio.cut import cut
 from subscriber.audio.flac import encode_flac
 from subscriber.audio.wire import SAMPLE_RATE
 
-__all__ = ["chunks", "heard", "said", "sha256", "wav"]
+__all__ = ["chunks", "heard", "heavy", "said", "sha256", "silent", "wav"]
 
 LOUD_OF_A_SECOND = 0.6
 """The rest is faint noise: it tells the cutter the floor, and leaves a stub's few words enough sound to explain."""
+
+WAV_HEADER = 44
 
 
 def wav(text: str = "one", seconds: float = 1.0) -> bytes:
@@ -34,6 +36,12 @@ def wav(text: str = "one", seconds: float = 1.0) -> bytes:
         out.setframerate(SAMPLE_RATE)
         out.writeframes(samples.tobytes())
     return file.getvalue()
+
+
+def silent(seconds: float = 1.0) -> bytes:
+    """A recording for which nobody is asked."""
+    data = wav("silence", seconds)
+    return data[:WAV_HEADER] + bytes(len(data) - WAV_HEADER)
 
 
 def chunks(data: bytes, chunk_seconds: float = 30.0) -> list[str]:
@@ -57,3 +65,9 @@ def said(data: bytes) -> str:
 def sha256(data: bytes) -> str:
     """Hex digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+def heavy(data: bytes, size: int = 10_000_000) -> bytes:
+    """The same recording in a file of so many bytes: a large object that costs no time to make or to hear."""
+    junk = b"JUNK" + (size - len(data) - 8).to_bytes(4, "little") + bytes(size - len(data) - 8)
+    return b"RIFF" + (size - 8).to_bytes(4, "little") + data[8:12] + junk + data[12:]

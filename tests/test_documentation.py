@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from subscriber import __version__
+from subscriber.audio.facts import AUDIO_WARNINGS
 from subscriber.cli import app
 from subscriber.config import setting_names
 from subscriber.errors import FAILURES, IGNORED, PAUSES, VERDICTS
@@ -17,6 +18,7 @@ from subscriber.metrics import catalogue
 from subscriber.model import Outcome
 from subscriber.reference import reference
 from subscriber.settings_table import markdown
+from subscriber.transcript import WARNINGS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -45,8 +47,8 @@ def test_every_metric_is_documented(name: str) -> None:
     assert f"| `{name}` |" in REFERENCE
 
 
-@pytest.mark.parametrize("name", [*Outcome, *VERDICTS, *FAILURES, *IGNORED, *PAUSES])
-def test_every_outcome_and_reason_is_documented(name: str) -> None:
+@pytest.mark.parametrize("name", [*Outcome, *VERDICTS, *FAILURES, *IGNORED, *PAUSES, *WARNINGS, *AUDIO_WARNINGS])
+def test_every_outcome_reason_and_warning_is_documented(name: str) -> None:
     assert f"| `{name}` |" in REFERENCE
 
 

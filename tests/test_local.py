@@ -16,26 +16,12 @@ import jiwer
 import pytest
 
 from subscriber.recordings import recordings
-from subscriber.whisper_server import Control, Server, StubEngine
+from subscriber.whisper_server import Control, Server
 from tests.daemon import until
-from tests.sound import wav
+from tests.sound import heavy, silent, wav
 from tests.test_demo import left_behind, marked, require_nothing_left
 
 GOOD = ("plain.wav", "-dash.WAV", "sub dir/deep/tür #1 %20?.wav", "line\nbreak.wav", "🎙.wav")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(StubEngine(), control=True) as running:
-        yield running
-
-
-@pytest.fixture
-def control(server: Server) -> Iterator[Control]:
-    hand = Control(server.url)
-    hand.reset()
-    yield hand
-    hand.reset()
 
 
 @pytest.fixture
@@ -161,6 +147,21 @@ def test_an_interrupted_run_ends_cleanly_and_the_next_one_finishes(
     assert local(stub, inbox, outbox).returncode == 0
     assert outputs(outbox) == transcripts(*GOOD)
     assert control.status()["received"] == 2 * len(GOOD)
+
+
+def test_a_small_file_need_not_wait_for_large_ones(
+    stub: dict[str, str], control: Control, tmp_path: Path, outbox: Path
+) -> None:
+    large = [f"{number}.wav" for number in range(6)]
+    for name in large:
+        put(tmp_path / "inbox" / name, heavy(wav(name)))
+    put(tmp_path / "inbox" / "small.wav", silent())
+    control.hold()
+    with running(stub | {"SUBSCRIBER_MAX_JOBS": "4"}, tmp_path / "inbox", outbox) as process:
+        until(lambda: outputs(outbox) == transcripts("small.wav"), "the small file is done")
+        control.release()
+        assert process.wait(60) == 0
+    assert outputs(outbox) == transcripts(*large, "small.wav")
 
 
 def test_watching_goes_on_with_files_that_come_later(stub: dict[str, str], inbox: Path, outbox: Path) -> None:

@@ -25,6 +25,7 @@ NAMES = [
     "subscriber_lease_staleness_seconds",
     "subscriber_whisper_requests_total",
     "subscriber_whisper_request_seconds",
+    "subscriber_model_gone",
     "subscriber_whisper_in_flight",
     "subscriber_whisper_slots",
     "subscriber_audio_seconds_total",
@@ -74,6 +75,7 @@ def test_every_label_value_is_there_at_zero_from_the_start() -> None:
         sample("subscriber_jobs_total", result="done", reason=""),
         sample("subscriber_jobs_total", result="gone", reason="gone"),
         sample("subscriber_jobs_total", result="superseded", reason="superseded"),
+        sample("subscriber_jobs_total", result="skipped", reason="skipped"),
         *(
             sample("subscriber_settlements_total", kind=kind, result=result)
             for kind, result in itertools.product(("ack", "defer"), ("ok", "error"))
@@ -101,6 +103,7 @@ def test_every_label_value_is_there_at_zero_from_the_start() -> None:
             sample("subscriber_whisper_requests_total", model=model, result=result)
             for model, result in itertools.product(models, ("ok", "rejected", "failed", "rate_limited", "down"))
         ),
+        *(sample("subscriber_model_gone", model=model) for model in models),
         *(sample("subscriber_whisper_request_seconds_count", model=model) for model in models),
         *(
             sample(f"subscriber_{name}_total", model=model)

@@ -47,7 +47,7 @@ BINARY = {
 EVENT = {"specversion": "1.0", "id": "17", "type": FINALIZED, "subject": "objects/2026/one.wav", "data": OBJECT}
 STRUCTURED = {"content-type": "application/cloudevents+json; charset=UTF-8"}
 
-NOTICE = Notice("calls", "2026/one.wav", GENERATION, "audio/wav")
+NOTICE = Notice("calls", "2026/one.wav", GENERATION, "audio/wav", 3200)
 UNTYPED = Notice("calls", "2026/one.wav", GENERATION, None)
 
 NAMES = (
@@ -85,6 +85,9 @@ UNDERSTOOD = rows(
     ("a body that is no JSON is no hint", message(b"\xff\xfe\x00", **ATTRIBUTES), UNTYPED),
     ("a body that is an array is no hint", message([1, 2], **ATTRIBUTES), UNTYPED),
     ("a content type that is no text is unknown", message({"contentType": 5}, **ATTRIBUTES), UNTYPED),
+    ("a size that is none is unknown", message({"contentType": "a/b", "size": "-1"}, **ATTRIBUTES), ...),
+    ("a size that is a list is unknown", message({"contentType": "a/b", "size": [1]}, **ATTRIBUTES), ...),
+    ("a size beyond all stores is unknown", message({"contentType": "a/b", "size": 10**18 * 10}, **ATTRIBUTES), ...),
     ("a binary CloudEvent", message(OBJECT, **BINARY), NOTICE),
     ("a binary one whose name is only in the subject", message(without(OBJECT, "name"), **BINARY), NOTICE),
     ("a binary one without a subject", message(OBJECT, **without(BINARY, "ce-subject")), NOTICE),
@@ -261,7 +264,7 @@ def test_every_binding_tells_the_same(name: str, generation: int, binding: str) 
         "binary": message(info, **BINARY),
         "structured": message(EVENT | {"data": info}),
     }
-    assert parse(arrived[binding]) == Notice("calls", name, generation, "audio/wav")
+    assert parse(arrived[binding]) == Notice("calls", name, generation, "audio/wav", 3200)
 
 
 ADMITTED = rows(

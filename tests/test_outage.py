@@ -153,6 +153,22 @@ def test_a_failure_while_the_probe_passes_is_no_outage(street: Street, lines: li
     assert lines == []
 
 
+def test_the_jobs_clock_stands_still_while_anybody_is_down(street: Street, clock: Clock) -> None:
+    began = street.outages.clock()
+    clock.now += 5
+    for neighbour in (street.whisper, street.gcs):
+        neighbour.fall()
+        street.outages.suspect(neighbour.trouble)  # type: ignore[arg-type] # it has some
+        clock.now += 100
+    assert street.outages.clock() == began + 5
+    for neighbour in (street.whisper, street.gcs):
+        neighbour.trouble = None
+        street.outages.probe()
+        assert street.outages.clock() == began + 5
+        clock.now += 7 if neighbour is street.gcs else 100
+    assert street.outages.clock() == began + 12
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [("whisper", "provider_error"), ("gcs", "storage_error"), ("firestore", "ledger_error"), ("pubsub", "unexpected")],

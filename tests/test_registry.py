@@ -13,7 +13,7 @@ import pytest
 
 from subscriber import registry as module
 from subscriber.model import Delivery, Job, Message
-from subscriber.registry import Registry
+from subscriber.registry import Registry, large_places
 
 PUBLISHED = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -59,7 +59,7 @@ def parked(registry: Registry, name: str, *message_ids: str, wake_in: float = 5.
 
 
 def test_the_first_delivery_of_a_job_leads_and_the_next_ones_join() -> None:
-    registry = Registry(10)
+    registry = Registry(10, max_jobs=16)
     assert registry.join(job(), delivery("1")) == "lead"
     assert registry.join(job(), delivery("2")) == "joined"
     assert registry.join(job(), delivery("3")) == "joined"
@@ -67,7 +67,7 @@ def test_the_first_delivery_of_a_job_leads_and_the_next_ones_join() -> None:
 
 
 def test_jobs_do_not_know_each_other() -> None:
-    registry = Registry(10)
+    registry = Registry(10, max_jobs=16)
     assert registry.join(job("a"), delivery("1")) == "lead"
     assert registry.join(job("b"), delivery("2")) == "lead"
     assert registry.finish(job("a")) == [delivery("1")]
@@ -75,7 +75,7 @@ def test_jobs_do_not_know_each_other() -> None:
 
 
 def test_finishing_gives_the_leading_delivery_first_and_forgets_the_job() -> None:
-    registry = Registry(10)
+    registry = Registry(10, max_jobs=16)
     for message_id in ("leader", "second", "third"):
         registry.join(job(), delivery(message_id))
     assert registry.finish(job()) == [delivery("leader"), delivery("second"), delivery("third")]
@@ -85,7 +85,7 @@ def test_finishing_gives_the_leading_delivery_first_and_forgets_the_job() -> Non
 
 
 def test_the_same_message_again_replaces_its_older_delivery_and_keeps_its_place() -> None:
-    registry = Registry(10)
+    registry = Registry(10, max_jobs=16)
     registry.join(job(), delivery("leader", "stale"))
     registry.join(job(), delivery("second"))
     assert registry.join(job(), delivery("leader", "newest")) == "joined"
@@ -94,14 +94,14 @@ def test_the_same_message_again_replaces_its_older_delivery_and_keeps_its_place(
 
 
 def test_one_message_id_in_two_subscriptions_is_two_deliveries() -> None:
-    registry = Registry(10)
+    registry = Registry(10, max_jobs=16)
     registry.join(job(), delivery("1", subscription="live"))
     assert registry.join(job(), delivery("1", subscription="replay")) == "joined"
     assert len(registry.finish(job())) == 2
 
 
 def test_too_many_waiting_deliveries_are_turned_away_but_leaders_and_known_messages_are_not() -> None:
-    registry = Registry(2)
+    registry = Registry(2, max_jobs=16)
     registry.join(job("a"), delivery("1"))
     assert [registry.join(job("a"), delivery(str(n))) for n in (2, 3, 4)] == ["joined", "joined", "full"]
     assert registry.waiting() == 2
@@ -111,7 +111,7 @@ def test_too_many_waiting_deliveries_are_turned_away_but_leaders_and_known_messa
 
 
 def test_the_bound_counts_the_deliveries_of_all_jobs_together() -> None:
-    registry = Registry(3)
+    registry = Registry(3, max_jobs=16)
     parked(registry, "a", "1", "2")
     registry.join(job("b"), delivery("3"))
     assert registry.join(job("b"), delivery("4")) == "joined"
@@ -121,7 +121,7 @@ def test_the_bound_counts_the_deliveries_of_all_jobs_together() -> None:
 
 
 def test_finishing_makes_room_again() -> None:
-    registry = Registry(1)
+    registry = Registry(1, max_jobs=16)
     parked(registry, "a", "1")
     registry.join(job("b"), delivery("2"))
     assert registry.join(job("b"), delivery("3")) == "full"
@@ -130,7 +130,7 @@ def test_finishing_makes_room_again() -> None:
 
 
 def test_a_parked_job_counts_its_leader_as_waiting_and_a_woken_one_does_not(clock: Clock) -> None:
-    registry = Registry(10)
+    registry = Registry(10, max_jobs=16)
     parked(registry, "a", "1", "2")
     assert registry.waiting() == 2
     clock.now += 5
@@ -139,7 +139,7 @@ def test_a_parked_job_counts_its_leader_as_waiting_and_a_woken_one_does_not(cloc
 
 
 def test_a_parked_job_wakes_at_its_time_and_not_before(clock: Clock) -> None:
-    registry = Registry(10)
+    registry = Registry(10, max_jobs=16)
     parked(registry, "a", "1")
     assert registry.wake() is None
     clock.now += 4.999
@@ -150,7 +150,7 @@ def test_a_parked_job_wakes_at_its_time_and_not_before(clock: Clock) -> None:
 
 
 def test_parked_jobs_wake_in_the_order_of_their_times(clock: Clock) -> None:
-    registry = Registry(10)
+    registry = Registry(10, max_jobs=16)
     for name, wake_in in (("late", 9.0), ("soon", 3.0), ("middle", 6.0)):
         parked(registry, name, name, wake_in=wake_in)
     clock.now += 100
@@ -159,7 +159,7 @@ def test_parked_jobs_wake_in_the_order_of_their_times(clock: Clock) -> None:
 
 
 def test_a_woken_job_is_led_by_its_first_message_with_the_newest_ack_id(clock: Clock) -> None:
-    registry = Registry(10)
+    registry = Registry(10, max_jobs=16)
     parked(registry, "a", "1", "2")
     registry.join(job("a"), delivery("1", "newest"))
     clock.now += 5
@@ -167,7 +167,7 @@ def test_a_woken_job_is_led_by_its_first_message_with_the_newest_ack_id(clock: C
 
 
 def test_a_delivery_of_a_parked_job_waits_with_it(clock: Clock) -> None:
-    registry = Registry(10)
+    registry = Registry(10, max_jobs=16)
     parked(registry, "a", "1")
     assert registry.join(job("a"), delivery("2")) == "joined"
     clock.now += 5
@@ -177,7 +177,7 @@ def test_a_delivery_of_a_parked_job_waits_with_it(clock: Clock) -> None:
 
 
 def test_a_woken_job_may_be_parked_again(clock: Clock) -> None:
-    registry = Registry(1)
+    registry = Registry(1, max_jobs=16)
     parked(registry, "a", "1")
     clock.now += 5
     registry.wake()
@@ -189,21 +189,92 @@ def test_a_woken_job_may_be_parked_again(clock: Clock) -> None:
 
 def test_a_drain_takes_all_parked_jobs_in_one_step_and_leaves_those_in_work(clock: Clock) -> None:
     """A job that woke between a look and a finish would be settled under the thread that works on it."""
-    registry = Registry(10)
+    registry = Registry(10, max_jobs=16)
     parked(registry, "a", "1", "2")
     parked(registry, "b", "3")
     parked(registry, "woken", "4", wake_in=0.0)
     assert registry.wake() == (job("woken"), delivery("4"))
-    assert registry.finish_parked() == [[delivery("1"), delivery("2")], [delivery("3")]]
+    assert registry.finish_waiting() == [[delivery("1"), delivery("2")], [delivery("3")]]
     clock.now += 100
     assert registry.wake() is None
-    assert registry.finish_parked() == []
+    assert registry.finish_waiting() == []
     assert registry.finish(job("woken")) == [delivery("4")]
+
+
+@pytest.mark.parametrize(("max_jobs", "large"), [(1, 1), (2, 1), (3, 2), (4, 3), (7, 6), (8, 6), (16, 12), (1000, 750)])
+def test_a_quarter_of_the_places_is_kept_for_small_jobs_and_one_of_two_or_three(max_jobs: int, large: int) -> None:
+    assert large_places(max_jobs) == large
+
+
+class TestLargeJobs:
+    """Of four places three may be theirs."""
+
+    @pytest.fixture
+    def registry(self) -> Registry:
+        made = Registry(2, max_jobs=4)
+        for name in "abc":
+            assert made.join(job(name), delivery(name), large=True) == "lead"
+        return made
+
+    def test_one_more_waits_and_a_small_one_does_not(self, registry: Registry) -> None:
+        assert registry.join(job("d"), delivery("d"), large=True) == "queued"
+        assert registry.wake() is None
+        assert registry.join(job("small"), delivery("small")) == "lead"
+
+    def test_the_one_that_came_first_is_woken_first_as_soon_as_a_place_is_free(
+        self, registry: Registry, clock: Clock
+    ) -> None:
+        for name in "de":
+            registry.join(job(name), delivery(name), large=True)
+            clock.now += 1
+        registry.join(job("small"), delivery("small"))
+        registry.finish(job("small"))
+        assert registry.wake() is None, "it had no place for a large one"
+        registry.finish(job("b"))
+        assert registry.wake() == (job("d"), delivery("d"))
+        assert registry.wake() is None
+        registry.finish(job("d"))
+        assert registry.wake() == (job("e"), delivery("e"))
+
+    def test_one_that_is_parked_leaves_its_place_and_needs_one_to_wake(self, registry: Registry, clock: Clock) -> None:
+        assert registry.park(job("a"), 5.0)
+        assert registry.join(job("d"), delivery("d"), large=True) == "lead"
+        clock.now += 6
+        assert registry.wake() is None
+        registry.finish(job("d"))
+        assert registry.wake() == (job("a"), delivery("a"))
+
+    def test_a_small_one_that_is_parked_wakes_without(self, registry: Registry, clock: Clock) -> None:
+        registry.join(job("d"), delivery("d"), large=True)
+        parked(registry, "small", "small")
+        clock.now += 6
+        assert registry.wake() == (job("small"), delivery("small"))
+
+    def test_the_queue_has_a_bound_of_its_own(self, registry: Registry) -> None:
+        for name in "defg":
+            registry.join(job(name), delivery(name), large=True)
+        assert registry.waiting() == 4
+        again = [registry.join(job("d"), delivery(f"again {n}"), large=True) for n in range(3)]
+        assert again == ["joined", "joined", "full"], "as MAX_PARKED says"
+
+    def test_no_more_is_taken_than_could_wait(self, registry: Registry) -> None:
+        assert registry.room(threads=3) == 4
+        assert registry.room(threads=4) == 3, "a thread without a job may bring another large one"
+        for name in "def":
+            registry.join(job(name), delivery(name), large=True)
+        assert registry.room(threads=3) == 1
+        assert registry.room(threads=4) == 0
+
+    def test_a_drain_takes_them_with_those_that_are_parked(self, registry: Registry) -> None:
+        registry.join(job("d"), delivery("d"), large=True)
+        registry.join(job("d"), delivery("again"))
+        parked(registry, "small", "small")
+        assert registry.finish_waiting() == [[delivery("d"), delivery("again")], [delivery("small")]]
 
 
 @pytest.mark.usefixtures("eager_switches")
 def test_of_many_threads_that_join_a_job_exactly_one_leads() -> None:
-    registry = Registry(10_000)
+    registry = Registry(10_000, max_jobs=16)
     together = threading.Barrier(16)
 
     def join_all(thread: int) -> list[str]:
@@ -220,7 +291,7 @@ def test_of_many_threads_that_join_a_job_exactly_one_leads() -> None:
 
 @pytest.mark.usefixtures("eager_switches")
 def test_however_many_threads_join_and_park_the_bound_holds() -> None:
-    registry = Registry(20)
+    registry = Registry(20, max_jobs=16)
     together = threading.Barrier(16)
 
     def crowd(thread: int) -> list[str]:
@@ -243,7 +314,7 @@ def test_however_many_threads_join_and_park_the_bound_holds() -> None:
 
 @pytest.mark.usefixtures("eager_switches")
 def test_every_parked_job_is_woken_once_or_taken_by_the_drain_never_both() -> None:
-    registry = Registry(10_000)
+    registry = Registry(10_000, max_jobs=16)
     for n in range(400):
         parked(registry, str(n), str(n), wake_in=0.0)
     together = threading.Barrier(4)
@@ -254,7 +325,7 @@ def test_every_parked_job_is_woken_once_or_taken_by_the_drain_never_both() -> No
 
     def drain() -> list[str]:
         together.wait(timeout=30)
-        return [one.message.id for deliveries in registry.finish_parked() for one in deliveries]
+        return [one.message.id for deliveries in registry.finish_waiting() for one in deliveries]
 
     with ThreadPoolExecutor(4) as pool:
         wakers = [pool.submit(wake_all) for _ in range(3)]

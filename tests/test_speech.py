@@ -17,6 +17,7 @@ from subscriber.audio.wire import SAMPLE_RATE
 from subscriber.errors import NeighbourDown, Permanent
 from subscriber.transcribe.asking import Options
 from subscriber.transcribe.speech import Speech
+from subscriber.transcript import Hints
 from tests.transcribe.scene import OPTIONS, Process, Provider, claim, sentence, silence, speech
 
 
@@ -110,8 +111,9 @@ def test_a_recording_that_is_too_long_ends_dead(tmp_path: Path, decoders: Decode
     [
         (replace(OPTIONS, usd_per_minute=1.0), True),
         (replace(OPTIONS, models=("gpt-transcribe",)), False),
-        (replace(OPTIONS, language="de"), False),
-        (replace(OPTIONS, prompt="Ada"), False),
+        (replace(OPTIONS, hints=Hints("de")), False),
+        (replace(OPTIONS, hints=Hints(prompt="Ada")), False),
+        (replace(OPTIONS, hints=Hints(keywords=("Ada",))), False),
         (replace(OPTIONS, chunk_seconds=15.0), False),
         (replace(OPTIONS, salt="fresh"), False),
     ],
@@ -135,7 +137,7 @@ def test_the_probe_asks_what_any_chunk_is_asked(tmp_path: Path, decoders: Decode
             raise NeighbourDown("whisper", "unavailable", "503")
 
     provider = Down()
-    process = Process(tmp_path, provider, replace(OPTIONS, language="de", prompt="Ada"))
+    process = Process(tmp_path, provider, replace(OPTIONS, hints=Hints("de", "Ada")))
     with pytest.raises(NeighbourDown):
         made(process, decoders).probe()
     made(process, decoders).transcribe(claim(), wav(speech(5)))

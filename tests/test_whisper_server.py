@@ -41,20 +41,6 @@ SHA = hashlib.sha256(WAV).hexdigest()
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(StubEngine(), control=True) as running:
-        yield running
-
-
-@pytest.fixture
-def control(server: Server) -> Iterator[Control]:
-    hand = Control(server.url)
-    hand.reset()
-    yield hand
-    hand.reset()
-
-
-@pytest.fixture(scope="module")
 def client(server: Server) -> Iterator[openai.OpenAI]:
     with client_of(server) as made:
         yield made

@@ -72,6 +72,13 @@ def _known(value: object) -> float | None:
 _Figure = Annotated[float | None, BeforeValidator(_known)]
 
 
+def _first_code(value: object) -> str | None:
+    """The code of the first of `languages`, as gpt-transcribe tells them; anything else tells nothing."""
+    first = value[0] if isinstance(value, list) and value else None
+    code = first.get("code") if isinstance(first, dict) else None
+    return code if isinstance(code, str) else None
+
+
 class _Segment(BaseModel):
     start: float
     end: float
@@ -95,6 +102,7 @@ class _Shape(BaseModel):
 
     text: str
     language: str | None = None
+    languages: Annotated[str | None, BeforeValidator(_first_code)] = None
     duration: _Figure = None
     segments: list[_Segment] | None = None
     words: list[_Word] | None = None
@@ -212,7 +220,7 @@ def _believed(body: bytes, model: str, request_id: str | None) -> Answer:
         raise Transient("bad_answer", f"request {request_id}: {found}") from error
     return Answer(
         text=answer.text,
-        language=answer.language,
+        language=answer.language or answer.languages,
         duration=answer.duration,
         segments=tuple(Segment(**segment.model_dump()) for segment in answer.segments or ()),
         words=tuple(Word(**word.model_dump()) for word in answer.words or ()),

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["AudioWarning", "Facts", "Limits"]
+__all__ = ["AUDIO_WARNINGS", "AudioWarning", "Facts", "Limits"]
+
+AUDIO_WARNINGS = {
+    "bad_packets": "pieces of the file could not be decoded; what they held is missing",
+    "channels_cancel": "left and right are each other's opposite: mixed down nothing would be heard, so one was taken",
+    "format_changed": "sample rate, channels or format change within the file",
+    "gap_filled": "the file's timestamps leave a gap; it was filled with silence, so that later words keep their time",
+    "timestamp_jump": "the file's timestamps jump in a way that cannot be true; the sound was joined",
+    "truncated": "the file ends before the length that it declares, or cannot be read to its end",
+}
+"""What a reader of the transcript should know of the file: the `kind` of each of its warnings."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioWarning:
-    """Something that a reader of the transcript should know. `start` and `end` in seconds of the decoded audio.
-
-    `kind` is one of: bad_packets, channels_cancel, format_changed, gap_filled, timestamp_jump, truncated.
-    """
+    """One of AUDIO_WARNINGS, and what is particular to it. `start` and `end` in seconds of the decoded audio."""
 
     kind: str
     message: str
     start: float
     end: float
+
+    def __post_init__(self) -> None:
+        """A kind that the documents do not know is a defect of ours, or a decoder gone mad. Raises ValueError."""
+        if self.kind not in AUDIO_WARNINGS:
+            raise ValueError(f"undeclared warning {self.kind!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,12 @@ from subscriber.render.subtitles import render_srt, render_vtt
 from subscriber.render.verbose_json import render_json
 from subscriber.transcript import OutputFile, Transcript
 
-__all__ = ["render", "render_json", "render_srt", "render_txt", "render_vtt"]
+__all__ = ["FORMATS", "render", "render_json", "render_srt", "render_txt", "render_vtt"]
 
 RENDERERS: Mapping[str, Callable[[Transcript], OutputFile]] = {"txt": render_txt, "srt": render_srt, "vtt": render_vtt}
+
+FORMATS = ("json", *RENDERERS)
+"""What may be asked for; the JSON is always written, because it completes the set."""
 
 
 def render(transcript: Transcript, formats: Iterable[str]) -> list[OutputFile]:

@@ -25,7 +25,7 @@ from subscriber.transcribe.cache import ChunkCache, chunk_key
 from subscriber.transcribe.guards import Judgement, judge
 from subscriber.transcribe.pool import Lane
 from subscriber.transcribe.profiles import Fields, Profile, billed_seconds, profile_of, request_fields
-from subscriber.transcript import Answer, ChunkSpan, ChunkText, SpeechRequest
+from subscriber.transcript import NO_HINTS, Answer, ChunkSpan, ChunkText, Hints, SpeechRequest
 
 __all__ = ["MAYBE_BILLED", "Asker", "Asking", "Options", "Question", "Source"]
 
@@ -44,15 +44,17 @@ JUDGE_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is asked for every recording. `models` in order of preference; `salt` makes all keys new (`--fresh`)."""
+    """What is asked for every recording; `hints` for those that have none of their own.
+
+    `models` in order of preference; `salt` makes all keys new (`--fresh`).
+    """
 
     models: tuple[str, ...]
     host: str
-    language: str | None = None
-    prompt: str | None = None
+    hints: Hints = NO_HINTS
     usd_per_minute: float | None = None
     chunk_seconds: float = 30.0
-    longest_request_seconds: float = 900.0
+    stall_seconds: float = 900.0
     salt: str = ""
 
 
@@ -63,13 +65,18 @@ class Question:
     pcm: bytes = field(repr=False)
     span: ChunkSpan
     model: str
-    language: str | None
+    hints: Hints
     fields: Fields
 
     @cached_property
     def flac(self) -> bytes:
         """What is sent."""
         return encode_flac(self.pcm)
+
+    @property
+    def prompt(self) -> str:
+        """What the model is told before the sound, keywords included, and may say again."""
+        return str(self.fields.get("prompt", ""))
 
     @property
     def seconds(self) -> float:
@@ -111,19 +118,19 @@ class Asker:
             return pinned
         return next((model for model in self.options.models if model not in self._gone), self.options.models[-1])
 
-    def question(self, pcm: bytes, span: ChunkSpan, model: str, language: str | None) -> Question:
+    def question(self, pcm: bytes, span: ChunkSpan, model: str, hints: Hints) -> Question:
         """How a chunk is asked for, by all that is known of the model."""
-        return Question(pcm, span, model, language, self.fields(model, language))
+        return Question(pcm, span, model, hints, self.fields(model, hints))
 
     def anew(self, question: Question) -> Question:
         """The same question, in the format that the model takes by now."""
-        return replace(question, fields=self.fields(question.model, question.language))
+        return replace(question, fields=self.fields(question.model, question.hints))
 
-    def fields(self, model: str, language: str | None) -> Fields:
+    def fields(self, model: str, hints: Hints) -> Fields:
         """All that is sent beside a chunk, in the best format that the model has not refused."""
         profile = profile_of(model)
         formats = [one for one in profile.formats if (model, one) not in self._refused] or [profile.formats[-1]]
-        return request_fields(profile, language, self.options.prompt, (), response_format=formats[0])
+        return request_fields(profile, hints, response_format=formats[0])
 
     def begin(self, lane: Lane, question: Question, still_ours: Callable[[], None]) -> Asking:
         """Look for the chunk's verdict, or have it asked for; join whoever is asking for the same one."""
@@ -150,7 +157,8 @@ class Asker:
             filename=f"chunk-{question.span.index:05}.flac",
             model=question.model,
             fields=question.fields,
-            timeout_seconds=min(limit, self.options.longest_request_seconds),
+            # A request and its one repetition fit into what a job is given.
+            timeout_seconds=min(limit, self.options.stall_seconds / 2),
         )
         try:
             answer = self._transcriber.transcribe(request)
@@ -188,7 +196,7 @@ class Asker:
     def _judge(self, key: str, question: Question, answer: Answer) -> Judgement:
         """Outside the slot: final verdicts are stored before anybody sees them."""
         profile: Profile = profile_of(question.model)
-        judgement = judge(answer, question.span, prompt=self.options.prompt, profile=profile)
+        judgement = judge(answer, question.span, prompt=question.prompt, profile=profile)
         if judgement.halve_at is not None:
             return judgement
         return Judgement(self._cache.put(key, judgement.text), None)
@@ -211,7 +219,6 @@ class Asker:
             "host": self.options.host,
             "model": question.model,
             "fields": question.fields,
-            "prompt": self.options.prompt,
             "versions": [CUTTER_VERSION, JUDGE_VERSION],
             "salt": self.options.salt,
         }
@@ -223,6 +230,7 @@ class Asker:
             return error
         if model not in self._gone:
             self._gone.add(model)
+            self._metrics.model_gone.labels(model).set(1)
             self._log.error("model_gone", model=model, next_model=self.model(None), error=str(error))
         return Interrupted(f"{model} is gone; beginning anew with {self.model(None)}")
 

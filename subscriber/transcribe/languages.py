@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["OPENAI_LANGUAGES", "iso_code"]
+__all__ = ["LANGUAGES", "OPENAI_LANGUAGES", "iso_code"]
 
 _TABLE = """
 af afrikaans · am amharic · ar arabic · as assamese · az azerbaijani · ba bashkir · be belarusian · bg bulgarian
@@ -26,6 +26,9 @@ _CODES = {
     for code, names in [entry.split()]
     for name in [code, *names.split(",")]
 } | {"jv": "jw", "javanese": "jw"}
+
+LANGUAGES = frozenset(_CODES.values())
+"""The codes of all languages that Whisper models know."""
 
 OPENAI_LANGUAGES = frozenset(
     """

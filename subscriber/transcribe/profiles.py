@@ -13,11 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from subscriber.transcribe.languages import OPENAI_LANGUAGES, iso_code
+from subscriber.transcript import Hints
 
-__all__ = ["MAX_REQUEST_BYTES", "Fields", "Profile", "billed_seconds", "profile_of", "request_fields"]
+__all__ = ["MAX_REQUEST_BYTES", "Fields", "Profile", "billed_seconds", "profile_of", "request_fields", "retirement"]
 
 MAX_REQUEST_BYTES = 25 * 1024 * 1024
 """OpenAI's upload limit a request (platform documentation, November 2026); compatible servers copy it."""
+
+OPENAI_HOST = "api.openai.com"
 
 OPENAI_RETIREMENT = date(2027, 2, 26)
 """The day on which OpenAI shuts down whisper-1 and every gpt-4o transcription model (its deprecations page)."""
@@ -97,9 +100,7 @@ def profile_of(model: str) -> Profile:
     return next(profile for prefix, profile in PROFILES if model.startswith(prefix))
 
 
-def request_fields(
-    profile: Profile, language: str | None, prompt: str | None, keywords: Sequence[str], *, response_format: str = ""
-) -> Fields:
+def request_fields(profile: Profile, hints: Hints, *, response_format: str = "") -> Fields:
     """Everything that is sent beside the file and the model's name. `response_format`: another than the best one.
 
     A model without keywords is told them in its prompt, which is what its makers advise for rare names.
@@ -108,13 +109,13 @@ def request_fields(
     fields: Fields = {"response_format": wanted}
     if wanted == "verbose_json":
         fields["timestamp_granularities"] = ["segment"]
-    code = iso_code(language)
+    code = iso_code(hints.language)
     if code and (profile.languages is None or code in profile.languages):
         fields[profile.language_field] = [code] if profile.language_field == "languages" else code
-    terms = [term for keyword in keywords if (term := _as_keyword(keyword))]
+    terms = [term for keyword in hints.keywords if (term := _as_keyword(keyword))]
     if profile.keywords and terms:
         fields["keywords"] = terms
-    if profile.prompt and (told := _prompt(prompt, [] if profile.keywords else terms)):
+    if profile.prompt and (told := _prompt(hints.prompt, [] if profile.keywords else terms)):
         fields["prompt"] = told
     return fields
 
@@ -124,6 +125,15 @@ def billed_seconds(profile: Profile, seconds: float, told: float | None = None) 
     step = profile.billing_step_seconds
     rounded = math.ceil(seconds / step) * step if step else seconds
     return max(told if told is not None and math.isfinite(told) else rounded, profile.least_billed_seconds)
+
+
+def retirement(model: str, host: str, today: date) -> str | None:
+    """When OpenAI no longer serves the model, for people; None if that is unknown, or another host serves it."""
+    ends = profile_of(model).retires
+    if ends is None or host != OPENAI_HOST:
+        return None
+    days = (ends - today).days
+    return f"OpenAI retires {model} on {ends}, " + (f"in {days} days" if days >= 0 else f"{-days} days ago")
 
 
 def _as_keyword(keyword: str) -> str:

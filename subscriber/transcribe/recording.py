@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from itertools import chain
+from typing import Any, TypeVar
 
 from subscriber.audio.cut import Chunk as Cut
 from subscriber.audio.wire import SAMPLE_RATE
@@ -25,14 +27,18 @@ from subscriber.transcribe.coverage import halves, quiet_middle
 from subscriber.transcribe.guards import Judgement, judge_halves
 from subscriber.transcribe.pool import Lane
 from subscriber.transcribe.profiles import profile_of
-from subscriber.transcript import SILENCE, Answer, Chunk, ChunkSpan, ChunkText
+from subscriber.transcribe.stall import StallClock
+from subscriber.transcript import SILENCE, Answer, Chunk, ChunkSpan, ChunkText, Hints
 
 __all__ = ["RecordingOnItsWay"]
 
 T = TypeVar("T")
 
 PIN_WITHIN = 8
-"""How many chunks may be asked one after the other for the sake of the language pin; then each is guessed anew."""
+"""How many chunks may go without a language for the sake of its pin; if these do not agree, all others do, too."""
+
+TICK_SECONDS = 1.0
+"""How often a job that waits looks at what it waits for."""
 
 TOO_MUCH = {"too_long", "too_large"}
 """Refusals of a chunk that its halves may not meet."""
@@ -41,10 +47,22 @@ TOO_MUCH = {"too_long", "too_large"}
 class RecordingOnItsWay:
     """The chunks of one job: `pending` on the wire or in the queue, `done` in order. Used by the job's thread only."""
 
-    def __init__(self, asker: Asker, lane: Lane, held: HeldClaim, outages: Outages, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        asker: Asker,
+        lane: Lane,
+        held: HeldClaim,
+        hints: Hints,
+        *,
+        clock: StallClock,
+        outages: Outages,
+        metrics: Metrics,
+    ) -> None:
         self._asker = asker
         self._lane = lane
         self._held = held
+        self._hints = hints
+        self._clock = clock
         self._outages = outages
         self._metrics = metrics
         self._pending: deque[Asking | Chunk] = deque()
@@ -52,11 +70,10 @@ class RecordingOnItsWay:
         self.model = asker.model(held.claim.pin.model)
         self.done: list[Chunk] = []
         self._profile = profile_of(self.model)
-        self._language = asker.options.language
         # A job that is resumed keeps its model, also where no language is pinned. Rides along with the next renewal.
         self._pinned = held.claim.pin.language if held.claim.pin.model == self.model else None
         held.pin = Pin(self.model, self._pinned)
-        self._pins = self._profile.pins_language and self._language is None
+        self._pins = self._profile.pins_language and hints.language is None
 
     def run(self, cuts: Iterable[Cut], total_seconds: Callable[[], float | None]) -> list[Chunk]:
         """Have every chunk transcribed. Raises Permanent, Transient, Interrupted, ClaimLost, and what `cuts` raises."""
@@ -73,24 +90,31 @@ class RecordingOnItsWay:
         if cut.silent:
             self._pending.append(Chunk(span, SILENCE, "silent"))
             return
-        if self._pins and self._asked >= PIN_CHUNKS:
+        if self._pins and self._asked in {PIN_CHUNKS, PIN_WITHIN}:
             self._settle_language(total_seconds)
-        question = self._asker.question(cut.pcm, span, self.model, self._language)
+        question = self._asker.question(cut.pcm, span, self.model, self._hints)
         self._pending.append(self._asker.begin(self._lane, question, self._held.ensure))
         self._asked += 1
 
     def _settle_language(self, total_seconds: float | None) -> None:
-        """Wait for the earlier answers: from here on each chunk is told the language that the first ones agree on."""
+        """Wait for the earlier answers: from here on each chunk is told the language that the first ones agree on.
+
+        Only at two places of a recording, so that in between its chunks go out together, and each is asked alike
+        whoever asks for it again.
+        """
         while self._pending:
             self._collect(total_seconds)
         if pin := pin_language(self.done):
-            self._language = self._pinned or pin
-            self._held.pin = Pin(self.model, self._language)
+            self._hints = replace(self._hints, language=self._pinned or pin)
+            self._held.pin = Pin(self.model, self._hints.language)
         self._pins = pin is None and self._asked < PIN_WITHIN
 
     def _under_way(self) -> int:
         """How many chunks still need their sound. That of all others is let go of, however long the oldest takes."""
-        self._pending = deque(_settled(one) for one in self._pending)
+        before = self._pending
+        self._pending = deque(_settled(one) for one in before)
+        if any(one is not earlier for one, earlier in zip(self._pending, before, strict=True)):
+            self._clock.restart()
         return sum(isinstance(one, Asking) for one in self._pending)
 
     def _make_room(self, total_seconds: float | None) -> None:
@@ -100,7 +124,17 @@ class RecordingOnItsWay:
             self._collect(total_seconds)
             return
         askings = [one.judgement for one in self._pending if isinstance(one, Asking)]
-        wait([one for one in askings if not one.done()], return_when=FIRST_COMPLETED)
+        self._await(*(one for one in askings if not one.done()))
+
+    def _await(self, *answers: Future[Any]) -> None:
+        """Wait for one of them. Raises Transient when the job stalls: its requests on the wire are its own time."""
+        self._clock.forgive()
+        while not wait(answers, TICK_SECONDS, FIRST_COMPLETED).done:
+            self._under_way()
+            if self._lane.in_flight:
+                self._clock.charge()
+            else:
+                self._clock.forgive()
 
     def _collect(self, total_seconds: float | None) -> None:
         """Wait for the oldest chunk."""
@@ -109,6 +143,7 @@ class RecordingOnItsWay:
 
     def _add(self, chunk: Chunk, total_seconds: float | None) -> None:
         self.done.append(chunk)
+        self._clock.restart()
         self._held.progress = Progress(chunk.span.end, total_seconds)
         self._metrics.chunks.labels(chunk.source).inc()
         self._metrics.audio_seconds.inc(chunk.span.end - chunk.span.start)
@@ -131,34 +166,44 @@ class RecordingOnItsWay:
 
     def _judgement(self, asking: Asking) -> tuple[Judgement, Source]:
         """What became of a chunk, if need be asked for once more in the format that the model takes by now."""
-        tries: list[Asking] = []
+        source = asking.source
 
-        def submit() -> Future[Judgement]:
-            question = self._asker.anew(asking.question)
-            tries.append(self._asker.begin(self._lane, question, self._held.ensure) if tries else asking)
-            return tries[-1].judgement
+        def again() -> Future[Judgement]:
+            nonlocal source
+            anew = self._asker.begin(self._lane, self._asker.anew(asking.question), self._held.ensure)
+            source = anew.source
+            return anew.judgement
 
-        judgement = self._answer_of(submit)
-        return judgement, tries[-1].source
+        return self._answer_of(asking.judgement, again), source
 
     def _in_halves(self, question: Question, whole: ChunkText | None, cut: float) -> ChunkText:
         """A loud chunk with too few words, or one that is too long for its model, is asked once more, in two parts."""
-        parts: list[tuple[ChunkSpan, Answer | None]] = [
-            (span, None if span.silent else self._answer_of(partial(self._submit, question.part(span))))
-            for span in halves(question.span, cut)
-        ]
-        prompt = self._asker.options.prompt
-        return judge_halves(whole, parts, question.span, prompt=prompt, profile=self._profile)
+        spans = halves(question.span, cut)
+        asked = [(span, None if span.silent else self._sent(question.part(span))) for span in spans]
+        parts = [(span, answer and answer()) for span, answer in asked]
+        return judge_halves(whole, parts, question.span, prompt=question.prompt, profile=self._profile)
 
-    def _submit(self, question: Question) -> Future[Answer]:
-        return self._lane.submit(partial(self._asker.ask, self._asker.anew(question), self._held.ensure))
+    def _sent(self, part: Question) -> Callable[[], Answer]:
+        """Send it at once; what is returned waits for the answer."""
 
-    def _answer_of(self, submit: Callable[[], Future[T]]) -> T:
+        def submit() -> Future[Answer]:
+            return self._lane.submit(partial(self._asker.ask, self._asker.anew(part), self._held.ensure))
+
+        return partial(self._answer_of, submit(), submit)
+
+    def _answer_of(self, first: Future[T], again: Callable[[], Future[T]]) -> T:
         """Wait for a request, out an outage, and once more after one whose answer never came: it may be billed."""
         unheard = 0
+        tries = chain([first], iter(again, None))
+
+        def answer() -> T:
+            future = next(tries)
+            self._await(future)
+            return future.result()
+
         while True:
             try:
-                return self._outages.ride("whisper", lambda: submit().result())
+                return self._outages.ride("whisper", answer)
             except CancelledError:
                 continue  # another job asked for the same chunk and was ended
             except ClaimLost:
@@ -168,6 +213,7 @@ class RecordingOnItsWay:
             except Transient as failure:
                 unheard += failure.reason in MAYBE_BILLED
                 self._require_repeatable(failure, unheard)
+                self._clock.restart()  # these have a limit of their own
 
     def _require_repeatable(self, failure: Transient, unheard: int) -> None:
         """Return if the request may be made again: in another format, or once more, after an outage that shows now.

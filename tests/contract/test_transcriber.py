@@ -44,20 +44,6 @@ KEY = "sk-test-0123456789abcdef"
 MODELS = ("whisper-1", "gpt-transcribe")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(StubEngine(), control=True) as running:
-        yield running
-
-
-@pytest.fixture
-def control(server: Server) -> Iterator[Control]:
-    hand = Control(server.url)
-    hand.reset()
-    yield hand
-    hand.reset()
-
-
 @pytest.fixture
 def metrics() -> Metrics:
     return Metrics(MODELS)
@@ -415,6 +401,25 @@ def test_words_that_no_store_takes_are_mended() -> None:
     """A record or an error file with half a surrogate pair could never be written: its job would never end."""
     with provider(Said(413, b'{"error": {"message": "too \\ud83c large"}}')) as url, transcriber_of(url) as transcriber:
         assert str(refusal(transcriber)).encode() == b"413 too ? large"
+
+
+@pytest.mark.parametrize(
+    ("languages", "language", "told"),
+    [
+        ([{"code": "de"}, {"code": "en"}], None, "de"),
+        ([{"code": "de"}], "english", "english"),
+        ([], None, None),
+        (["de"], None, None),
+        ([{"name": "german"}], None, None),
+        ([{"code": 49}], None, None),
+        ({"code": "de"}, None, None),
+        (None, None, None),
+    ],
+)
+def test_the_language_may_be_the_first_of_a_list(languages: Any, language: str | None, told: str | None) -> None:
+    """A paid answer is not thrown away because this hint is odd."""
+    with provider(verbose(languages=languages, language=language)) as url, transcriber_of(url) as transcriber:
+        assert ask(transcriber).language == told
 
 
 ODD: dict[str, Said] = {

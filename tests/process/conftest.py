@@ -7,27 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from subscriber.emulators import Emulators
-from subscriber.whisper_server import Control, Server, StubEngine
+from subscriber.whisper_server import Control, Server
 from tests.daemon import Daemon
 from tests.process.scenes import Scene
 from tests.world import World, new_world
 
 
-@pytest.fixture(scope="session")
-def provider() -> Iterator[Server]:
-    """One Whisper for all: what it was asked and what it shall do is forgotten between tests."""
-    with Server(StubEngine(), control=True) as server:
-        yield server
-
-
 @pytest.fixture
-def scene(world: World, provider: Server) -> Iterator[Scene]:
+def scene(world: World, server: Server, control: Control) -> Iterator[Scene]:
     """A world and a provider for daemons of the test's own."""
-    control = Control(provider.url)
-    control.reset()
-    with Scene(world, provider.url, control) as made:
+    with Scene(world, server.url, control) as made:
         yield made
-    control.reset()
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +28,11 @@ def common_world(emulators: Emulators) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def common_scene(common_world: World, provider: Server) -> Iterator[Scene]:
+def common_scene(common_world: World, server: Server) -> Iterator[Scene]:
     """One scene for all tests of a file; they use names of their own and leave no fault behind."""
-    control = Control(provider.url)
+    control = Control(server.url)
     control.reset()
-    with Scene(common_world, provider.url, control) as made:
+    with Scene(common_world, server.url, control) as made:
         yield made
     control.reset()
 

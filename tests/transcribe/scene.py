@@ -24,9 +24,10 @@ from subscriber.outage import Outages
 from subscriber.ports import Objects
 from subscriber.transcribe.asking import Asker, Options, Question
 from subscriber.transcribe.cache import ChunkCache
-from subscriber.transcribe.pool import SlotPool
+from subscriber.transcribe.pool import Lane, SlotPool
 from subscriber.transcribe.recording import RecordingOnItsWay
-from subscriber.transcript import Answer, Chunk, ChunkSpan, Segment, SpeechRequest
+from subscriber.transcribe.stall import StallClock
+from subscriber.transcript import Answer, Chunk, ChunkSpan, Hints, Segment, SpeechRequest
 
 SOON = 30.0
 """Bound of every wait for another thread; none comes near it."""
@@ -137,16 +138,31 @@ class Process:
         if self.provider.down:
             raise self.provider.down
 
-    def question(self, pcm: bytes, *, index: int = 0, start: float = 0.0, language: str | None = None) -> Question:
+    def question(self, pcm: bytes, *, index: int = 0, start: float = 0.0, hints: Hints | None = None) -> Question:
         """A chunk that is sound from its first to its last second."""
         end = start + len(pcm) / 2 / SAMPLE_RATE
         span = ChunkSpan(index, start, end, loud=((start, end),))
-        return self.asker.question(pcm, span, self.asker.model(None), language or self.options.language)
+        return self.asker.question(pcm, span, self.asker.model(None), hints or self.options.hints)
+
+    def recording(
+        self, lane: Lane, held: HeldClaim | None = None, stall: StallClock | None = None
+    ) -> RecordingOnItsWay:
+        """One that is on its way in this lane."""
+        clock = stall or StallClock(self.options.stall_seconds, self.outages.clock)
+        return RecordingOnItsWay(
+            self.asker,
+            lane,
+            held or claim(),
+            self.options.hints,
+            clock=clock,
+            outages=self.outages,
+            metrics=self.metrics,
+        )
 
     def run(self, pcm: bytes, held: HeldClaim | None = None, options: Options | None = None) -> list[Chunk]:
         """A whole recording."""
         with self.pool.lane() as lane:
-            recording = RecordingOnItsWay(self.asker, lane, held or claim(), self.outages, self.metrics)
+            recording = self.recording(lane, held)
             cuts = cut([pcm], (options or self.options).chunk_seconds)
             return recording.run(cuts, lambda: len(pcm) / 2 / SAMPLE_RATE)
 

@@ -15,7 +15,7 @@ from subscriber.errors import FormatRefused, Interrupted, NeighbourDown, Transie
 from subscriber.model import ObjectInfo
 from subscriber.transcribe import asking as module
 from subscriber.transcribe.asking import Asking
-from subscriber.transcript import Answer, ChunkText, SpeechRequest
+from subscriber.transcript import Answer, ChunkText, Hints, SpeechRequest
 from tests.transcribe.scene import OPTIONS, SOON, OnTheWire, Process, Provider, answer, nothing, speech
 
 PCM = speech(3)
@@ -82,8 +82,9 @@ def test_the_same_sound_elsewhere_in_another_file_asks_nothing(tmp_path: Path) -
     "change",
     [
         {"models": ("whisper-large-v3",)},
-        {"language": "de"},
-        {"prompt": "Names: Ada"},
+        {"hints": Hints("de")},
+        {"hints": Hints(prompt="Names: Ada")},
+        {"hints": Hints(keywords=("Ada",))},
         {"salt": "fresh"},
         {"host": "other.example.com"},
     ],
@@ -105,7 +106,7 @@ def test_a_new_cutter_or_judge_asks_anew(tmp_path: Path, version: str, monkeypat
     assert len(provider.requests) == 2
 
 
-@pytest.mark.parametrize("change", [{"longest_request_seconds": 5.0}, {"usd_per_minute": 1.0}])
+@pytest.mark.parametrize("change", [{"stall_seconds": 60.0}, {"usd_per_minute": 1.0}])
 def test_what_the_provider_does_not_hear_of_asks_nothing(tmp_path: Path, change: dict[str, Any]) -> None:
     provider = Provider()
     ask(Process(tmp_path, provider))
@@ -192,9 +193,9 @@ def test_until_its_halves_are_judged_such_an_answer_is_shared(tmp_path: Path) ->
     assert len(provider.requests) == 1
 
 
-def test_the_limit_of_a_request_grows_with_its_sound_up_to_the_longest(tmp_path: Path) -> None:
+def test_the_limit_of_a_request_grows_with_its_sound_up_to_half_of_a_stall(tmp_path: Path) -> None:
     provider = Provider()
-    process = Process(tmp_path, provider, replace(OPTIONS, longest_request_seconds=95.0))
+    process = Process(tmp_path, provider, replace(OPTIONS, stall_seconds=190.0))
     for seconds in (2, 3, 8):
         ask(process, speech(seconds))
     assert [request.timeout_seconds for request in provider.requests] == [80.0, 90.0, 95.0]
@@ -241,6 +242,8 @@ class TestModels:
             ask(process)
         assert process.asker.model("whisper-1") == process.asker.model(None) == "gpt-transcribe"
         assert "model_gone" in "".join(capsys.readouterr())
+        gone = [process.sample("model_gone", model=model) for model in ("whisper-1", "gpt-transcribe")]
+        assert gone == [1, 0]
 
     def test_also_when_the_file_had_begun_with_the_last_one(self, tmp_path: Path) -> None:
         provider = Provider()

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from subscriber.transcribe.languages import OPENAI_LANGUAGES, iso_code
-from subscriber.transcribe.profiles import billed_seconds, profile_of, request_fields
+from subscriber.transcribe.profiles import billed_seconds, profile_of, request_fields, retirement
+from subscriber.transcript import NO_HINTS, Hints
 
 TIMED: dict[str, Any] = {"response_format": "verbose_json", "timestamp_granularities": ["segment"]}
 
@@ -32,23 +33,23 @@ TIMED: dict[str, Any] = {"response_format": "verbose_json", "timestamp_granulari
     ],
 )
 def test_everything_wished_is_sent_as_the_model_takes_it(model: str, fields: dict[str, Any]) -> None:
-    found = request_fields(profile_of(model), "German", " At the shop. ", ["Pub/Sub", "<b>\nb", ""])
+    found = request_fields(profile_of(model), Hints("German", " At the shop. ", ("Pub/Sub", "<b>\nb", "")))
     assert found == fields
 
 
 @pytest.mark.parametrize("model", ["whisper-1", "gpt-transcribe", "gpt-4o-transcribe", "whisper-large-v3-turbo", ""])
 def test_nothing_wished_is_nothing_sent(model: str) -> None:
-    assert request_fields(profile_of(model), None, None, []).keys() <= TIMED.keys()
+    assert request_fields(profile_of(model), NO_HINTS).keys() <= TIMED.keys()
 
 
 def test_a_language_that_would_be_refused_is_left_to_the_model() -> None:
-    assert "languages" not in request_fields(profile_of("gpt-transcribe"), "la", None, [])
+    assert "languages" not in request_fields(profile_of("gpt-transcribe"), Hints("la"))
 
 
 def test_an_unknown_server_may_be_asked_for_its_second_format() -> None:
     unknown = profile_of("my-own")
     assert unknown.formats == ("verbose_json", "json")
-    assert request_fields(unknown, None, None, [], response_format="json") == {"response_format": "json"}
+    assert request_fields(unknown, NO_HINTS, response_format="json") == {"response_format": "json"}
 
 
 @pytest.mark.parametrize(
@@ -119,3 +120,16 @@ def test_languages_are_codes(told: str | None, code: str | None) -> None:
 def test_every_language_that_openai_lists_is_one_that_we_know() -> None:
     assert len(OPENAI_LANGUAGES) == 57
     assert all(iso_code(f"{code}-XX") == code for code in OPENAI_LANGUAGES)
+
+
+@pytest.mark.parametrize(
+    ("today", "when"),
+    [(date(2026, 11, 30), "in 88 days"), (date(2027, 2, 26), "in 0 days"), (date(2027, 3, 1), "3 days ago")],
+)
+def test_of_a_model_that_is_retired_the_days_are_told(today: date, when: str) -> None:
+    assert retirement("whisper-1", "api.openai.com", today) == f"OpenAI retires whisper-1 on 2027-02-26, {when}"
+
+
+@pytest.mark.parametrize(("model", "host"), [("gpt-transcribe", "api.openai.com"), ("whisper-1", "127.0.0.1:9000")])
+def test_of_other_models_and_other_servers_no_end_is_known(model: str, host: str) -> None:
+    assert retirement(model, host, date(2026, 11, 30)) is None

@@ -20,8 +20,8 @@ from subscriber.model import Pin, Progress
 from subscriber.transcribe.asking import Asking, Question
 from subscriber.transcribe.assemble import assemble
 from subscriber.transcribe.pool import AHEAD, Lane
-from subscriber.transcribe.recording import PIN_WITHIN, RecordingOnItsWay
-from subscriber.transcript import Answer, Chunk, SpeechRequest
+from subscriber.transcribe.recording import PIN_WITHIN
+from subscriber.transcript import Answer, Chunk, Hints, SpeechRequest
 from tests.transcribe.scene import (
     CHUNK_SECONDS,
     OPTIONS,
@@ -37,7 +37,7 @@ from tests.transcribe.scene import (
 )
 
 MINUTE = speech(60)
-GERMAN = replace(OPTIONS, language="de")
+GERMAN = replace(OPTIONS, hints=Hints("de"))
 """With a language told, no chunk waits for the pin."""
 
 
@@ -169,7 +169,7 @@ class TestDoubts:
         provider = Provider()
         asked = iter(["", "one two", "three four"])
         provider.script = lambda request: answer(request, next(asked))
-        (chunk,) = Process(tmp_path, provider).run(speech(9))
+        (chunk,) = Process(tmp_path, provider, slots=1).run(speech(9))
         assert chunk.text.text == "one two three four"
         first, second = chunk.text.segments
         assert first.start == 0.5
@@ -187,11 +187,26 @@ class TestDoubts:
         assert len(provider.requests) == 3
         assert sorted(sources(one.result()) + sources(two.result())) == ["cache", "paid"]
 
+    def test_both_halves_are_asked_at_once(self, tmp_path: Path) -> None:
+        provider = Provider()
+        together = threading.Barrier(2)
+
+        def script(request: SpeechRequest) -> Answer:
+            if len(provider.requests) == 1:
+                return answer(request, "")
+            together.wait(SOON)
+            return answer(request)
+
+        provider.script = script
+        (chunk,) = Process(tmp_path, provider).run(speech(9))
+        assert len(provider.requests) == 3
+        assert {sentence(request) for request in provider.requests[1:]} == {one.text for one in chunk.text.segments}
+
     @pytest.mark.parametrize("reason", ["too_long", "too_large"])
     def test_a_chunk_that_is_too_much_for_its_model_is_asked_in_halves(self, tmp_path: Path, reason: str) -> None:
         provider = Provider()
         provider.script = failing_once(Permanent(reason, "longer than 5 seconds"))
-        (chunk,) = Process(tmp_path, provider).run(speech(9))
+        (chunk,) = Process(tmp_path, provider, slots=1).run(speech(9))
         assert len(provider.requests) == 3
         assert chunk.text.text == " ".join(sentence(request) for request in provider.requests[1:])
         Process(tmp_path, provider).run(speech(9))
@@ -390,7 +405,9 @@ class TestFailures:
 
         provider.script = script
         Process(tmp_path, provider, replace(GERMAN, models=("mine",))).run(speech(9))
-        assert provider.told("response_format") == ["verbose_json", "verbose_json", "json", "json"]
+        whole, *halves = provider.told("response_format")
+        assert (whole, halves.count("json")) == ("verbose_json", 2)
+        assert halves.count("verbose_json") <= 2, "both may be on the wire when the first is refused"
 
 
 class TestPin:
@@ -467,6 +484,32 @@ class TestPin:
             wire.answer.set()
             job.result(SOON)
 
+    @pytest.mark.parametrize("backwards", [False, True])
+    def test_where_three_chunks_do_not_decide_the_next_five_go_out_together(
+        self, tmp_path: Path, backwards: bool
+    ) -> None:
+        """And whichever of them is answered first, each chunk is asked alike."""
+        provider = Provider()
+        together, answered = threading.Barrier(5), threading.Semaphore(0)
+
+        def script(request: SpeechRequest) -> Answer:
+            number = int(request.filename[6:11])
+            if number in range(3, 8):
+                together.wait(SOON)
+                for _ in range(7 - number if backwards else number - 3):
+                    assert answered.acquire(timeout=SOON)
+                answered.release(5)
+            return answer(request, "Oh." if number < 3 else None)
+
+        provider.script = script
+        held = claim()
+        Process(tmp_path, provider, slots=8).run(speech(130), held)
+        by_name = sorted(provider.requests, key=lambda request: request.filename)
+        told = [request.fields.get("language") for request in by_name]
+        assert told == [None] * PIN_WITHIN + ["en"] * (len(told) - PIN_WITHIN)
+        assert len(told) > PIN_WITHIN
+        assert held.pin.language == "en"
+
     def test_a_recording_that_tells_no_language_is_not_held_up_for_ever(self, tmp_path: Path) -> None:
         provider = Provider()
         provider.script = lambda request: answer(request, language=None)
@@ -526,7 +569,7 @@ class TestWindow:
                 return room
 
             lane.has_room = watched  # type: ignore[method-assign]
-            recording = RecordingOnItsWay(process.asker, lane, claim(), process.outages, process.metrics)
+            recording = process.recording(lane)
             job = jobs.submit(recording.run, cuts(), lambda: None)
             assert full.wait(SOON)
             assert len(decoded) == AHEAD * 2 + 1, "and the next one at hand"
@@ -546,7 +589,7 @@ class TestWindow:
         process = Process(tmp_path, provider, GERMAN, slots=2)
         most = 0
         with process.pool.lane() as lane:
-            recording = RecordingOnItsWay(process.asker, lane, claim(), process.outages, process.metrics)
+            recording = process.recording(lane)
 
             def cuts() -> Iterator[Cut]:
                 nonlocal most
@@ -563,7 +606,7 @@ class TestWindow:
         Process(tmp_path, Provider(), GERMAN).run(speech(130))
         process = Process(tmp_path, Provider(), GERMAN, slots=2)
         with process.pool.lane() as lane:
-            recording = RecordingOnItsWay(process.asker, lane, claim(), process.outages, process.metrics)
+            recording = process.recording(lane)
             for one in cut([speech(130)], CHUNK_SECONDS):
                 recording._begin(one, None)
                 assert recording._under_way() == 0

@@ -1,0 +1,28 @@
+"""What a daemon says when it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from subscriber.app import Adapters, Daemon, Signals
+from subscriber.compose import local_settings
+from subscriber.metrics import Metrics
+from tests.crash.lives import Stage, spoken
+
+
+@pytest.mark.parametrize(("host", "warned"), [("api.openai.com", ["whisper-1"]), ("whisper.example.com", [])])
+def test_a_model_with_a_known_last_day_is_warned_about(tmp_path: Path, host: str, warned: list[str]) -> None:
+    stage = Stage(tmp_path, lambda _: spoken())
+    settings = local_settings({"OPENAI_API_KEY": "sk-of-no-account"}, f"https://{host}/v1")
+    adapters = Adapters(stage.sink, stage.ledger, stage.objects, stage.provider, stage.listeners, {})
+    daemon = Daemon(settings, adapters, Metrics(settings.model), Signals())
+    with capture_logs() as lines:
+        assert daemon._prepare()
+    warnings = [line for line in lines if line["log_level"] != "info"]
+    assert [(line["event"], line["model"], line["log_level"]) for line in warnings] == [
+        ("model_retires", model, "warning") for model in warned
+    ]
+    assert all("retires whisper-1 on 2027-02-26" in line["hint"] and "days" in line["hint"] for line in warnings)
