@@ -15,7 +15,7 @@ from subscriber.errors import NeighbourDown
 from subscriber.metrics import Metrics
 from subscriber.model import Delivery, Job, Message
 from tests.crash.lives import Stage, spoken
-from tests.daemon import until
+from tests.daemon import PATIENCE_SECONDS, until
 
 SOON = 30.0
 
@@ -31,7 +31,7 @@ class LongPoll:
         taken, self._first = self._first[:free], self._first[free:]
         if not taken:
             self.polls.set()
-            self.over.wait(SOON)
+            self.over.wait(2 * PATIENCE_SECONDS)
         return taken
 
     def extend(self, subscription: str, ack_ids: Sequence[str], seconds: int) -> None: ...

@@ -238,7 +238,8 @@ class TestDecoding:
         assert failure.value.reason == "stalled"
 
     def test_one_that_gives_sound_may_take_for_ever(self, tmp_path: Path, decoders: DecoderPool) -> None:
-        process = Process(tmp_path, Provider())
+        """Also before there is a chunk of it."""
+        process = Process(tmp_path, Provider(), replace(OPTIONS, chunk_seconds=600.0))
         now = iter(range(0, 10_000_000, 200))
         process.outages.clock = lambda: float(next(now))  # type: ignore[method-assign]
         silent = made(process, decoders).transcribe(claim(), wav(silence(600)))
