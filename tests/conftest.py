@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 from google.cloud import pubsub_v1, storage  # type: ignore[attr-defined]
 
@@ -14,6 +15,10 @@ from subscriber import emulators as servers
 from subscriber.emulators import Emulators, EmulatorsMissing
 from subscriber.whisper_server import Control, Server, StubEngine
 from tests.world import Queue, World, fresh, new_world
+
+# Its 200 ms an example are over on any machine that others share.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
