@@ -35,6 +35,10 @@ class Line:
         until(lambda: len(self.turns._line) > before or name in self.at_work, f"{name} has come")
         return future
 
+    def let_go(self) -> None:
+        for event in self.leave.values():
+            event.set()
+
     def _job(self, name: str, index_bytes: int) -> None:
         with self.turns.turn(index_bytes):
             self.at_work.append(name)
@@ -45,7 +49,7 @@ class Line:
 def line() -> Iterator[Line]:
     with ThreadPoolExecutor() as threads, ExitStack() as stack:
         made = Line(threads)
-        stack.callback(lambda: [event.set() for event in made.leave.values()])
+        stack.callback(made.let_go)
         yield made
 
 
