@@ -1,6 +1,6 @@
 # Bare `make` lists the targets. Each one installs what it needs; none needs another to have run.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all chaos lint lock docs clean
+.PHONY: help install demo test test-all chaos bench lint lock docs clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,6 +27,9 @@ test-all: $(VENV)/.installed lint ## the same and the slow tests
 
 chaos: $(VENV)/.installed ## daemons that are killed, stopped, paused and cut off; SEED=7 RUNS=3 repeats and goes on
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --runs $(or $(RUNS),1)
+
+bench: $(VENV)/.installed ## measure speed, memory, slots, word errors; one table (half an hour)
+	@$(BIN)/python -m bench $(NAME)
 
 lint: $(VENV)/.installed ## ruff and mypy --strict
 	$(BIN)/ruff check .

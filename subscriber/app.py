@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from subscriber.arrival import Arrivals
 from subscriber.audio.facts import Limits
+from subscriber.audio.memory import give_large_buffers_back
 from subscriber.audio.pool import DecoderPool
 from subscriber.config import ConfigErrors, Settings
 from subscriber.drain import Drain
@@ -38,6 +39,7 @@ from subscriber.transcribe.asking import Asker, Options
 from subscriber.transcribe.cache import ChunkCache
 from subscriber.transcribe.pool import SlotPool
 from subscriber.transcribe.speech import Speech
+from subscriber.transcribe.turns import Turns
 from subscriber.transcript import Hints
 from subscriber.web import WebServer
 from subscriber.wishes import Wishes
@@ -132,6 +134,7 @@ class Daemon:
 
     def serve(self, *, web: bool = True) -> None:
         """Check, pull, and drain on the first event. Raises ConfigErrors for what only configuration can mend."""
+        give_large_buffers_back()
         with ExitStack() as parts:
             parts.enter_context(self.decoders)
             parts.enter_context(self.leases)
@@ -258,6 +261,7 @@ class Daemon:
         return Speech(
             decoders=self.decoders,
             limits=Limits(max_audio_seconds=settings.max_audio_seconds),
+            turns=Turns(self.drain),
             pool=SlotPool(settings.whisper_concurrency, settings.requests_per_minute, self.drain, self._metrics),
             asker=Asker(adapters.transcriber, cache, options, self._metrics),
             transcriber=adapters.transcriber,

@@ -121,6 +121,11 @@ class Daemon:
         self._reader.join(10)
         return "\n".join(line["raw"] for line in self.log)
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     # What is done to it; all by its own pid.
 
     def kill(self) -> None:

@@ -14,9 +14,11 @@ import pytest
 from subscriber.audio.facts import Limits
 from subscriber.audio.pool import DecoderPool
 from subscriber.audio.wire import SAMPLE_RATE
+from subscriber.drain import Drain
 from subscriber.errors import NeighbourDown, Permanent
 from subscriber.transcribe.asking import Options
 from subscriber.transcribe.speech import Speech
+from subscriber.transcribe.turns import Turns
 from subscriber.transcript import Hints
 from tests.transcribe.scene import OPTIONS, Process, Provider, claim, sentence, silence, speech
 
@@ -52,6 +54,7 @@ def made(process: Process, decoders: DecoderPool, limits: Limits | None = None) 
     return Speech(
         decoders=decoders,
         limits=limits or Limits(),
+        turns=Turns(Drain(10)),
         pool=process.pool,
         asker=process.asker,
         transcriber=process.provider,

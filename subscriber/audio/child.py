@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from subscriber.audio import jobs
+from subscriber.audio.memory import give_large_buffers_back
 
 __all__ = ["main"]
 
@@ -131,6 +132,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fault", choices=sorted(jobs.FAULTS))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    give_large_buffers_back()
     _Nursery(parser.parse_args(arguments).fault).run()
 
 

@@ -44,11 +44,7 @@ from subscriber.errors import Permanent, Transient
 
 __all__ = ["DecoderPool", "Decoding"]
 
-ENVIRONMENT = {
-    "PYTHONPATH": str(Path(__file__).parents[2]),
-    # The C library gives back at once what reading an index took: 3 MB of 27 in a decoder of a three-hour m4a.
-    "MALLOC_MMAP_THRESHOLD_": str(1024 * 1024),
-}
+ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[2])}
 """All that a decoder's process finds in its environment."""
 
 LAST_WORD_SECONDS = 10.0

@@ -10,6 +10,7 @@ from datetime import date
 
 from subscriber.audio.cut import cut
 from subscriber.audio.facts import Facts, Limits
+from subscriber.audio.index import index_bytes
 from subscriber.audio.pool import DecoderPool
 from subscriber.audio.source import BlockCache, Bytes
 from subscriber.lease import HeldClaim
@@ -24,6 +25,7 @@ from subscriber.transcribe.pool import SlotPool
 from subscriber.transcribe.profiles import profile_of, retirement
 from subscriber.transcribe.recording import RecordingOnItsWay
 from subscriber.transcribe.stall import StallClock
+from subscriber.transcribe.turns import Turns
 from subscriber.transcript import Chunk, Hints, TimedWarning, Transcript
 
 __all__ = ["Speech"]
@@ -37,6 +39,7 @@ class Speech:
         *,
         decoders: DecoderPool,
         limits: Limits,
+        turns: Turns,
         pool: SlotPool,
         asker: Asker,
         transcriber: Transcriber,
@@ -46,6 +49,7 @@ class Speech:
         self._decoders = decoders
         self._limits = limits
         self._blocks = BlockCache()
+        self._turns = turns
         self._pool = pool
         self._asker = asker
         self._transcriber = transcriber
@@ -61,11 +65,15 @@ class Speech:
         `hints` are the recording's own, `ignored` what its transcript shall say that was not done as asked.
         Raises Permanent (what the file cannot be), Transient, Interrupted, ClaimLost, and what `source` raises.
         """
+        blocks = self._blocks.over(source)
+        with self._turns.turn(index_bytes(blocks)):
+            return self._at_work(held, blocks, hints or self._asker.options.hints, ignored)
+
+    def _at_work(self, held: HeldClaim, source: Bytes, hints: Hints, ignored: Sequence[str]) -> Transcript:
+        """The job's own time begins here."""
         options = self._asker.options
-        hints = hints or options.hints
         clock = StallClock(options.stall_seconds, self._outages.clock)
-        bytes_ = _Watched(self._blocks.over(source), clock)
-        with self._decoders.open(bytes_, self._limits) as decoding, self._pool.lane() as lane:
+        with self._decoders.open(_Watched(source, clock), self._limits) as decoding, self._pool.lane() as lane:
             recording = RecordingOnItsWay(
                 self._asker, lane, held, hints, clock=clock, outages=self._outages, metrics=self._metrics
             )

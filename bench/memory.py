@@ -1,0 +1,127 @@
+"""How much memory a daemon and all its processes hold at the worst moment, and that nothing is spooled to a disk.
+
+Measured is the highest PSS (what is shared counts once) of the real daemon and its descendants, looked at ten times a
+second while it works, and beside it how many files any of them has open for writing, deleted ones too.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from bench.recordings import M4A, MP3, Encoding, long_recording
+from bench.stage import LONGEST_SECONDS, require, stage
+from bench.table import Row
+from tests.daemon import Daemon
+from tests.process.scenes import Scene
+
+__all__ = ["rows"]
+
+LOOK_EVERY_SECONDS = 0.1
+ONE_FILE_MB = 250
+MANY_FILES_MB = 500
+HOUR = 3600
+MANY, SLOTS = 16, 32
+ANSWER_SECONDS = 2.0
+
+FLAT_MB = 25
+"""A three-hour m4a's index takes 10 MB more than an hour's: it is the only thing that may grow."""
+
+CHUNKS_WATCHED = 1500
+"""Of the sixteen recordings' 7,600: a minute and a half with all slots busy."""
+
+
+class Watch:
+    """The most that was seen of a daemon."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = psutil.Process(daemon.pid)
+        self.most_mb = 0.0
+        self.files_written = 0
+
+    def until(self, happened: Callable[[], bool]) -> None:
+        """Look until then. Raises TimeoutError."""
+        deadline = time.monotonic() + LONGEST_SECONDS
+        while not happened():
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            self._look()
+            time.sleep(LOOK_EVERY_SECONDS)
+
+    def _look(self) -> None:
+        family = [self._daemon, *self._daemon.children(recursive=True)]
+        self.most_mb = max(self.most_mb, sum(map(_pss_bytes, family)) / 1e6)
+        self.files_written = max(self.files_written, sum(_files_written(one.pid) for one in family))
+
+
+def rows() -> Iterator[Row]:
+    """One file by itself, in two formats and three lengths; then many at once."""
+    for encoding in (MP3, M4A):
+        yield from _alone(encoding)
+    for encoding in (MP3, M4A):
+        yield _together(encoding)
+
+
+def _alone(encoding: Encoding) -> Iterator[Row]:
+    seen = {hours: _one_file(encoding, hours) for hours in (1, 3, 6)}
+    for hours, watch in seen.items():
+        what = f"memory, one {encoding.name} of {hours} h"
+        reached = f"{watch.most_mb:.0f} MB, {watch.files_written} files written"
+        goal = f"< {ONE_FILE_MB} MB, no files"
+        yield Row(what, reached, goal, watch.most_mb < ONE_FILE_MB and not watch.files_written)
+    growth = seen[6].most_mb - seen[1].most_mb
+    yield Row(f"memory, {encoding.name}: 6 h beside 1 h", f"{growth:+.0f} MB", f"< {FLAT_MB} MB", growth < FLAT_MB)
+
+
+def _one_file(encoding: Encoding, hours: int) -> Watch:
+    with stage(0.0) as scene:
+        daemon = scene.start()
+        daemon.ready()
+        watch = Watch(daemon)
+        scene.world.upload("long", long_recording(encoding, HOUR * hours), content_type="audio/mpeg")
+        watch.until(lambda: daemon.metrics("deliveries_total") >= 1)
+        require(daemon.metrics("deliveries_total", outcome="transcribed") == 1, "it is transcribed")
+    return watch
+
+
+def _together(encoding: Encoding) -> Row:
+    with stage(ANSWER_SECONDS) as scene:
+        for number in range(MANY):
+            recording = long_recording(encoding, 3 * HOUR, seed=number)
+            scene.world.upload(f"long-{number}", recording, content_type="audio/mpeg")
+        watch = _busy(scene)
+    what = f"memory, {MANY} {encoding.name}s of 3 h, {SLOTS} slots busy"
+    reached = f"{watch.most_mb:.0f} MB, {watch.files_written} files written"
+    return Row(what, reached, f"< {MANY_FILES_MB} MB", watch.most_mb < MANY_FILES_MB)
+
+
+def _busy(scene: Scene) -> Watch:
+    daemon = scene.start(whisper_concurrency=SLOTS)
+    daemon.ready()
+    watch = Watch(daemon)
+    watch.until(lambda: scene.requests() >= CHUNKS_WATCHED)
+    require(daemon.metrics("whisper_in_flight") >= SLOTS / 2, "the slots are busy")
+    return watch
+
+
+def _pss_bytes(process: psutil.Process) -> int:
+    with suppress(psutil.Error):
+        return int(process.memory_full_info().pss)
+    return 0  # it has just ended
+
+
+def _files_written(pid: int) -> int:
+    """How many regular files a process has open for writing."""
+    count = 0
+    with suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                flags = int((entry.parent.parent / "fdinfo" / entry.name).read_text().split()[3], 8)
+                named = entry.readlink().is_relative_to("/") and not entry.readlink().is_relative_to("/dev")
+                count += named and bool(flags & (os.O_WRONLY | os.O_RDWR))
+    return count
