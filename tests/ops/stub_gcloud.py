@@ -63,7 +63,7 @@ class Stub:
         return str(getattr(self, "_" + verb.replace("-", "_"))(name, thing))
 
     def _describe(self, name: str, thing: dict[str, Any]) -> str:
-        return thing.get("lifecycle", name)
+        return str(thing.get("lifecycle", name))
 
     def _update(self, name: str, thing: dict[str, Any]) -> str:
         del name

@@ -246,10 +246,8 @@ def test_a_dry_teardown_asks_nothing_and_changes_nothing(made: GcloudStub) -> No
 
 
 def test_every_shell_script_of_the_project_is_clean() -> None:
-    listed = subprocess.run(
-        ["git", "ls-files", "*.sh", ".ci/run"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    scripts = [ROOT / one for one in listed.stdout.split()]
+    below = [one for folder in ("k8s", "tests", "tools") for one in (ROOT / folder).rglob("*.sh")]
+    scripts = [ROOT / ".ci" / "run", *below]
     assert KUBERNETES / "setup" / SETUP in scripts
     checked = subprocess.run(
         [TOOLS / "shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *scripts],
