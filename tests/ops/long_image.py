@@ -13,8 +13,8 @@ from subscriber import __version__
 from tests.ops.manifests import ROOT
 
 MEGABYTES = 400
-PATIENCE_FOR_A_COLD_START_SECONDS = 15.0
-"""It takes one to three on a machine of its own (docs/building.md); here others may take their time."""
+CPU_SECONDS_TO_THE_FIRST_PULL = 3.0
+"""Of the CPU, which others on this machine do not make more of; docs/building.md has the seconds that it took."""
 
 
 @pytest.fixture(scope="session")
@@ -48,8 +48,8 @@ def test_it_is_smaller_than_its_limit(said: str) -> None:
 
 
 def test_it_pulls_soon_after_a_cold_start(said: str) -> None:
-    [seconds] = re.findall(r"^ready after ([\d.]+) s$", said, re.MULTILINE)
-    assert float(seconds) < PATIENCE_FOR_A_COLD_START_SECONDS
+    [seconds] = re.findall(r"^ready after [\d.]+ s, ([\d.]+) s of CPU$", said, re.MULTILINE)
+    assert float(seconds) < CPU_SECONDS_TO_THE_FIRST_PULL
 
 
 def test_it_transcribes_a_file_and_ends_in_peace(said: str) -> None:

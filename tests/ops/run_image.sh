@@ -4,10 +4,10 @@
 #   tests/ops/run_image.sh [WORK]
 #
 # Needs root and buildah; mmdebstrap for a Debian base, unless PYTHON_IMAGE names one; the project's virtual environment, and the
-# emulators, for the last step. BUILD_FLAGS is handed to `buildah build`: a place behind a proxy needs its pip settings and
-# certificates in the build container, and they belong in no layer:
-#   BUILD_FLAGS='--volume /etc/pip.conf:/etc/pip.conf:ro --volume /etc/ssl/certs:/etc/ssl/certs:ro'
+# emulators, for the last step. The build container gets this machine's settings of pip and its certificates, for a place behind a
+# proxy needs them there, and they belong in no layer; BUILD_FLAGS adds more flags for `buildah build`.
 # WORK keeps the images between runs; without it everything is removed again.
+: "${BUILD_FLAGS:=}"
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -44,10 +44,13 @@ if [ -z "${PYTHON_IMAGE:-}" ] && ! bud inspect --type image "$base" >/dev/null 2
 fi
 
 say "building on $base"
+for ours in /etc/pip.conf /etc/ssl/certs; do
+    [ ! -e "$ours" ] || BUILD_FLAGS+=" --volume $ours:$ours:ro"
+done
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' subscriber/__init__.py)
 # BUILD_FLAGS is a list of words.
 # shellcheck disable=SC2086
-bud build --isolation chroot --network host ${BUILD_FLAGS:-} --build-arg "PYTHON_IMAGE=$base" --build-arg "VERSION=$version" \
+bud build --isolation chroot --network host $BUILD_FLAGS --build-arg "PYTHON_IMAGE=$base" --build-arg "VERSION=$version" \
     --tag localhost/subscriber . >"$work/build.log" 2>&1 || { tail -n 40 "$work/build.log"; exit 1; }
 
 container=$(bud from localhost/subscriber)

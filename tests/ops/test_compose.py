@@ -42,7 +42,9 @@ def test_the_daemon_runs_as_in_a_cluster(services: dict[str, Any]) -> None:
 def test_what_is_made_is_what_the_daemon_and_the_storage_name(services: dict[str, Any]) -> None:
     """The program that makes it calls our own functions, which are there and take what they are given."""
     calls = {
-        node.func.attr if isinstance(node.func, ast.Attribute) else "Emulators": [ast.literal_eval(a) for a in node.args]
+        node.func.attr if isinstance(node.func, ast.Attribute) else "Emulators": [
+            ast.literal_eval(a) for a in node.args
+        ]
         for node in ast.walk(ast.parse(services["setup"]["entrypoint"][2]))
         if isinstance(node, ast.Call)
     }
