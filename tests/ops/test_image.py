@@ -76,8 +76,9 @@ def test_a_label_with_another_version_than_the_packages_own_builds_no_image(vers
     assert (ran.returncode == 0) is taken
 
 
-def test_the_dockerfile_is_clean_by_hadolint() -> None:
-    linted = subprocess.run([TOOLS / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.whisper"])
+def test_a_dockerfile_is_clean_by_hadolint(name: str) -> None:
+    linted = subprocess.run([TOOLS / "hadolint", ROOT / name], capture_output=True, text=True, check=False)
     assert linted.returncode == 0, linted.stdout
 
 
