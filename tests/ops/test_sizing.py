@@ -10,7 +10,7 @@ import pytest
 
 from subscriber.config import ConfigErrors, Settings
 from tests.ops import manifests
-from tests.ops.manifests import ROOT, Manifest, Workload, bytes_of, components, find
+from tests.ops.manifests import ROOT, Workload, bytes_of, components, find
 
 SIGTERM_TO_SIGKILL_ON_CLOUD_RUN = 10
 
@@ -85,23 +85,26 @@ def test_there_are_more_places_than_slots(workload: Workload, settings_of: Calla
     assert settings.whisper_concurrency < settings.max_jobs
 
 
-def autoscaled(component: str, folder: Path) -> tuple[Workload, Manifest]:
-    workload = manifests.overlay(folder, "base", component, "key-from-secret")
-    [spec] = [one["spec"] for one in workload.documents if one["kind"] in {"HorizontalPodAutoscaler", "ScaledObject"}]
-    return workload, spec
-
-
-def test_a_pod_counts_as_full_a_little_before_its_last_place_is_taken(tmp_path: Path) -> None:
-    """At all of them it would never be over the target, and the autoscaler would never add a pod."""
-    workload, spec = autoscaled("autoscaling-stackdriver", tmp_path)
-    places = int(workload.environ.get("SUBSCRIBER_MAX_JOBS", 2 * 8))
-    [metric] = spec["metrics"]
-    assert int(metric["external"]["target"]["averageValue"]) == round(0.8 * places)
+def test_a_pod_that_is_full_of_large_files_is_over_the_target(
+    tmp_path: Path, settings_of: Callable[[Workload], Settings]
+) -> None:
+    """They take three quarters of its places; an HPA does nothing within a tenth of its target."""
+    given = {"name": "subscriber", "behavior": "merge", "envs": ["settings.env"]}
+    (tmp_path / "settings.env").write_text("GOOGLE_CLOUD_PROJECT=my-project\nSUBSCRIBER_OUTPUT=gs://transcripts\n")
+    workload = manifests.overlay(
+        tmp_path, "base", "autoscaling-stackdriver", "key-from-secret", configMapGenerator=[given]
+    )
+    places = settings_of(workload).max_jobs
+    [metric] = find(workload.documents, "HorizontalPodAutoscaler")["spec"]["metrics"]
+    target = int(metric["external"]["target"]["averageValue"])
+    assert target == places * 5 // 8
+    assert target * 1.1 < places - places // 4
 
 
 @pytest.mark.parametrize("component", [one for one, family in components().items() if family == "autoscaling"])
 def test_an_autoscaler_starts_from_the_number_of_pods_that_the_base_has(component: str, tmp_path: Path) -> None:
-    _, spec = autoscaled(component, tmp_path)
+    rendered = manifests.overlay(tmp_path, "base", component).documents
+    [spec] = [one["spec"] for one in rendered if one["kind"] in {"HorizontalPodAutoscaler", "ScaledObject"}]
     replicas = find(manifests.kustomize(manifests.KUBERNETES / "base"), "Deployment")["spec"]["replicas"]
     least, most = (int(spec.get(f"{end}Replicas") or spec[f"{end}ReplicaCount"]) for end in ("min", "max"))
     assert replicas == least < most
