@@ -14,6 +14,9 @@ RUN /venv/bin/pip install --no-cache-dir --no-compile --only-binary=:all: --requ
 # Copied, not built into a wheel: the package is pure Python and names its version itself, so a build backend would only add
 # downloads that the runtime lock does not hold. The command takes the place of the wheel's console script.
 COPY subscriber /build/subscriber
+# The version is written in the package; who hands one over for the label must mean the same.
+ARG VERSION=unversioned
+RUN [ "$VERSION" = unversioned ] || grep -qxF "__version__ = \"$VERSION\"" /build/subscriber/__init__.py
 RUN cp -R /build/subscriber "$(/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
     && printf '#!/bin/sh\nexec /venv/bin/python -m subscriber "$@"\n' > /venv/bin/subscriber \
     && chmod 0755 /venv/bin/subscriber \
@@ -25,12 +28,14 @@ RUN /venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /v
     && chmod -R a+rX /venv
 
 FROM ${PYTHON_IMAGE}
+ARG PYTHON_IMAGE
 ARG VERSION=unversioned
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="subscriber" \
       org.opencontainers.image.description="Transcribes every audio object that lands in a bucket exactly once" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${PYTHON_IMAGE}"
 COPY --from=build /venv /venv
 # HOME: this uid has no passwd entry, and libraries that look for a home directory must find the one place that is writable.
 # PYTHONSAFEPATH: nothing in the working directory can take the place of a module.

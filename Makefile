@@ -1,6 +1,6 @@
 # Bare `make` lists the targets. Each one installs what it needs; none needs another to have run.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all chaos bench lint lock docs clean
+.PHONY: help install demo test test-all test-ops chaos bench lint lock docs clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,6 +24,10 @@ test: $(VENV)/.installed lint ## lint, types and every test but the slow ones
 
 test-all: $(VENV)/.installed lint ## the same and the slow tests
 	$(BIN)/pytest
+
+test-ops: $(VENV)/.installed ## build and run the image, ask gcloud's linter, checkov and published schemas; minutes, installs what it needs
+	tools/install-ops.sh $(VENV)/ops
+	OPS_TOOLS=$(VENV)/ops $(BIN)/pytest --timeout=1800 tests/ops $(wildcard tests/ops/long_*.py)
 
 chaos: $(VENV)/.installed ## daemons that are killed, stopped, paused and cut off; SEED=7 RUNS=3 repeats and goes on
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --runs $(or $(RUNS),1)

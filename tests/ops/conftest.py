@@ -10,7 +10,13 @@ from tests.ops.manifests import Workload
 
 @pytest.fixture(scope="session")
 def deployment() -> Workload:
-    return manifests.kubernetes()
+    """What is applied to a production cluster."""
+    return manifests.kubernetes(manifests.KUBERNETES / "overlays" / "production")
+
+
+@pytest.fixture(scope="session")
+def staging() -> Workload:
+    return manifests.kubernetes(manifests.KUBERNETES / "overlays" / "staging")
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +29,8 @@ def worker_pool() -> Workload:
     return manifests.cloud_run("worker-pool")
 
 
-@pytest.fixture(scope="session", params=["deployment", "service", "worker_pool"])
+@pytest.fixture(scope="session", params=["deployment", "staging", "service", "worker_pool"])
 def workload(request: pytest.FixtureRequest) -> Workload:
-    """Each of the three in turn."""
+    """Each of the four in turn."""
     found: Workload = request.getfixturevalue(request.param)
     return found

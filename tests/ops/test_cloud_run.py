@@ -10,8 +10,6 @@ import yaml
 
 from tests.ops.manifests import KUBERNETES, ROOT, Manifest, Workload
 
-SECONDS_FROM_SIGTERM_TO_SIGKILL = 10
-
 RUN_MONITORING = {
     "type": "object",
     "additionalProperties": False,
@@ -79,10 +77,6 @@ def test_the_file_says_in_which_region_it_runs(on_cloud_run: Workload) -> None:
     assert document["metadata"]["labels"] == {"cloud.googleapis.com/location": "REGION"}
 
 
-def test_the_daemon_gives_up_before_it_is_killed(on_cloud_run: Workload) -> None:
-    assert int(on_cloud_run.environ["SUBSCRIBER_SHUTDOWN_GRACE_SECONDS"]) < SECONDS_FROM_SIGTERM_TO_SIGKILL
-
-
 def test_secrets_are_mounted_in_a_version_that_does_not_move(on_cloud_run: Workload) -> None:
     for volume in on_cloud_run.revision["volumes"]:
         for item in volume["secret"]["items"]:
@@ -147,6 +141,30 @@ def test_a_worker_pool_has_no_port_and_nothing_that_counts_requests(worker_pool:
     assert "containerConcurrency" not in worker_pool.revision
     for container in worker_pool.revision["containers"]:
         assert "ports" not in container
+
+
+def test_the_collector_scrapes_the_daemon_and_tells_its_instances_apart(worker_pool: Workload) -> None:
+    config = yaml.safe_load((KUBERNETES / "cloud-run" / "collector.yaml").read_text(encoding="utf-8"))
+    [scrape] = config["receivers"]["prometheus"]["config"]["scrape_configs"]
+    port = worker_pool.daemon["livenessProbe"]["httpGet"]["port"]
+    assert scrape["static_configs"] == [{"targets": [f"127.0.0.1:{port}"]}]
+    assert scrape["metrics_path"] == "/metrics"
+    assert "service.instance.id" in {one["key"] for one in config["processors"]["resource"]["attributes"]}
+
+
+def test_every_part_of_the_collector_is_defined_and_used() -> None:
+    config = yaml.safe_load((KUBERNETES / "cloud-run" / "collector.yaml").read_text(encoding="utf-8"))
+    [pipeline] = config["service"]["pipelines"].values()
+    for kind in ("receivers", "processors", "exporters"):
+        assert set(pipeline[kind]) == set(config[kind])
+
+
+def test_the_collector_reads_its_file_where_it_is_mounted(worker_pool: Workload) -> None:
+    [collector] = [one for one in worker_pool.revision["containers"] if one["name"] == "metrics"]
+    [mount] = collector["volumeMounts"]
+    [volume] = [one for one in worker_pool.revision["volumes"] if one["name"] == mount["name"]]
+    [item] = volume["secret"]["items"]
+    assert collector["args"] == [f"--config={mount['mountPath']}/{item['path']}"]
 
 
 def test_a_worker_pool_has_a_fixed_number_of_instances(worker_pool: Workload) -> None:

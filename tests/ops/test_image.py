@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 
-from tests.ops.manifests import ROOT, Workload, dockerfile
+import pytest
+
+from subscriber import __version__
+from tests.ops.manifests import ROOT, TOOLS, Workload, dockerfile
 
 
 def final_stage() -> list[tuple[str, str]]:
@@ -56,10 +61,25 @@ def test_logs_are_not_held_back_and_nothing_is_written_beside_the_sources() -> N
 
 
 def test_the_image_says_what_it_is() -> None:
-    labels = {"title", "description", "version", "revision"}
-    assert set(re.findall(r"org\.opencontainers\.image\.(\w+)=", only("LABEL"))) == labels
+    labels = {"title", "description", "version", "revision", "base.name"}
+    assert set(re.findall(r"org\.opencontainers\.image\.([\w.]+)=", only("LABEL"))) == labels
     assert '.version="${VERSION}"' in only("LABEL")
     assert [value for name, value in final_stage() if name == "ARG" and value.startswith("VERSION=")]
+
+
+@pytest.mark.parametrize(("version", "taken"), [(__version__, True), ("unversioned", True), ("99.0.0", False)])
+def test_a_label_with_another_version_than_the_packages_own_builds_no_image(version: str, taken: bool) -> None:
+    """The version is written once, in the package."""
+    [check] = [arguments for name, arguments in dockerfile() if name == "RUN" and "__version__" in arguments]
+    here = check.replace("/build/", f"{ROOT}/")
+    ran = subprocess.run(["sh", "-c", here], env={**os.environ, "VERSION": version}, check=False)
+    assert (ran.returncode == 0) is taken
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.whisper"])
+def test_a_dockerfile_is_clean_by_hadolint(name: str) -> None:
+    linted = subprocess.run([TOOLS / "hadolint", ROOT / name], capture_output=True, text=True, check=False)
+    assert linted.returncode == 0, linted.stdout
 
 
 def test_the_build_sees_only_what_it_copies() -> None:
