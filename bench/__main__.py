@@ -8,7 +8,13 @@ from datetime import UTC, datetime
 from bench import daemon, decode, memory, words
 from bench.table import Row, table
 
-MEASUREMENTS = {"decode": decode.rows, "memory": memory.rows, "daemon": daemon.rows, "words": words.rows}
+MEASUREMENTS = {
+    "decode": decode.rows,
+    "memory": memory.rows,
+    "places": memory.places,
+    "daemon": daemon.rows,
+    "words": words.rows,
+}
 
 
 def main(names: list[str]) -> None:

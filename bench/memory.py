@@ -20,7 +20,7 @@ from bench.table import Row
 from tests.daemon import Daemon
 from tests.process.scenes import Scene
 
-__all__ = ["rows"]
+__all__ = ["places", "rows"]
 
 LOOK_EVERY_SECONDS = 0.1
 ONE_FILE_MB = 250
@@ -34,6 +34,9 @@ FLAT_MB = 25
 
 CHUNKS_WATCHED = 1500
 """Of the sixteen recordings' 7,600: a minute and a half with all slots busy."""
+
+CHUNKS_A_PLACE = 10
+"""Of about 30 that a quarter of an hour has: by then every place is taken, and none is free again."""
 
 
 class Watch:
@@ -100,13 +103,24 @@ def _together(encoding: Encoding) -> Row:
     return Row(what, reached, f"< {MANY_FILES_MB} MB", watch.most_mb < MANY_FILES_MB)
 
 
-def _busy(scene: Scene) -> Watch:
-    daemon = scene.start(whisper_concurrency=SLOTS)
+def _busy(scene: Scene, slots: int = SLOTS, chunks: int = CHUNKS_WATCHED) -> Watch:
+    daemon = scene.start(whisper_concurrency=slots)
     daemon.ready()
     watch = Watch(daemon)
-    watch.until(lambda: scene.requests() >= CHUNKS_WATCHED)
-    require(daemon.metrics("whisper_in_flight") >= SLOTS / 2, "the slots are busy")
+    watch.until(lambda: scene.requests() >= chunks)
+    require(daemon.metrics("whisper_in_flight") >= slots / 2, "the slots are busy")
     return watch
+
+
+def places() -> Iterator[Row]:
+    """What a pod needs for its places, all of them taken: the figures behind docs/scale.md's formula."""
+    for slots in (4, 8, 16, 32):
+        with stage(ANSWER_SECONDS) as scene:
+            for number in range(2 * slots):
+                recording = long_recording(M4A, HOUR / 4, seed=number)
+                scene.world.upload(f"{number}", recording, content_type="audio/mp4")
+            watch = _busy(scene, slots, CHUNKS_A_PLACE * 2 * slots)
+        yield Row(f"memory, {2 * slots} places taken by small M4As", f"{watch.most_mb:.0f} MB")
 
 
 def _pss_bytes(process: psutil.Process) -> int:
