@@ -38,17 +38,17 @@ class Street:
 
 
 @pytest.fixture(scope="module")
-def street(emulators: Emulators, provider: Server) -> Iterator[Street]:
+def street(emulators: Emulators, server: Server) -> Iterator[Street]:
     with ExitStack() as stack:
         world = stack.enter_context(new_world(emulators, LEASE_SECONDS))
-        scene = Scene(world, provider.url, Control(provider.url))
+        scene = Scene(world, server.url, Control(server.url))
         scene.control.reset()
         pubsub = stack.enter_context(Relay(world.emulators.pubsub_host))
         firestore = stack.enter_context(Relay(world.emulators.firestore_host))
         gcs = stack.enter_context(Front(world.emulators.storage_url))
         environ = command_environ(
             world,
-            provider.url,
+            server.url,
             ack_lease_seconds=LEASE_SECONDS,
             firestore_emulator_host=firestore.address,
             pubsub_emulator_host=pubsub.address,
