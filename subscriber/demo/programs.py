@@ -1,7 +1,7 @@
 """Our own commands as processes of their own, and questions to them over HTTP.
 
-The law of this file: a program ends with its `with` block, and whoever waits for something that a dead program should
-have done learns of its death at once, with the end of its log.
+The law of this file: a program ends with its `with` block, or with us, and whoever waits for something that a dead
+program should have done learns of its death at once, with the end of its log.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from subscriber.errors import SubscriberError
+from subscriber.tether import Tethered
 
 __all__ = ["DemoFailed", "Program", "ask", "wait_until"]
 
@@ -42,38 +43,27 @@ class Program:
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", "subscriber", *self._arguments],
-                env=dict(self._environ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                process_group=0,  # Ctrl-C is for us, and we stop everything in order
-            )
+            self._tethered = Tethered([sys.executable, "-m", "subscriber", *self._arguments], self._environ, log)
         return self
 
     def __exit__(self, *exc: object) -> None:
         """Whoever cares how it ends has waited before: for the rest there is a short grace."""
-        self._process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(2)
-        self._process.kill()
-        self._process.wait()
+        self._tethered.end(2.0)
 
     @property
     def ended(self) -> bool:
         """Whether the process is over."""
-        return self._process.poll() is not None
+        return self._tethered.process.poll() is not None
 
     def stop(self) -> int:
         """Send SIGTERM; the exit code. Raises DemoFailed when it takes too long."""
-        self._process.terminate()
+        self._tethered.process.terminate()
         return self.exit_code(STOP_SECONDS)
 
     def exit_code(self, seconds: float = WAIT_SECONDS) -> int:
         """Wait for the end that comes by itself. Raises DemoFailed."""
         try:
-            return self._process.wait(seconds)
+            return self._tethered.process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise self.failure("did not end") from None
 
