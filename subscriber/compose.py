@@ -5,21 +5,40 @@ The SDKs take 0.7 s to import, so each is imported in its function: after the si
 
 from __future__ import annotations
 
+import mimetypes
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from subscriber.app import Adapters, Check, Daemon, Signals
 from subscriber.config import Settings
-from subscriber.errors import ConfigError
+from subscriber.errors import ConfigError, NotForUs
+from subscriber.inboxes import INBOX, bucket_of
 from subscriber.metrics import Metrics
+from subscriber.notification import Selection
 from subscriber.outputs import OutputLocation
 from subscriber.ports import Transcriber
 
-__all__ = ["cloud_adapters", "folder_adapters", "local_settings", "serve"]
+if TYPE_CHECKING:
+    from subscriber.adapters.inbox import InboxSource
+    from subscriber.adapters.sqlite import SqliteLedger
 
-INBOX, OUTBOX = "inbox", "outbox"
-"""The buckets that the two folders of `subscriber local` stand for."""
+__all__ = ["INBOX", "OUTBOX", "FolderAdapters", "cloud_adapters", "folder_adapters", "local_settings", "serve"]
+
+OUTBOX = "outbox"
+"""The bucket that the folder of transcripts stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderAdapters(Adapters):
+    """The neighbours of `subscriber local`; `inbox` is the bucket that its folder stands for."""
+
+    source: InboxSource
+    ledger: SqliteLedger
+    inbox: str
 
 
 @contextmanager
@@ -68,21 +87,15 @@ def cloud_adapters(settings: Settings, metrics: Metrics) -> Iterator[Adapters]:
 @contextmanager
 def folder_adapters(
     settings: Settings, metrics: Metrics, inbox: Path, outbox: Path, *, watch: bool
-) -> Iterator[Adapters]:
-    """A folder tree in, a folder tree out, and SQLite beside the outputs. Raises ConfigError."""
+) -> Iterator[FolderAdapters]:
+    """A folder tree in (or one file of it), a folder tree out, and SQLite beside the outputs. Raises ConfigError."""
     from subscriber.adapters.folder import FolderObjects  # noqa: PLC0415
     from subscriber.adapters.inbox import InboxSource  # noqa: PLC0415
     from subscriber.adapters.sqlite import SqliteLedger  # noqa: PLC0415
 
-    if not inbox.is_dir():
-        raise ConfigError("INBOX", f"{inbox} is not a folder")
-    if outbox.resolve().is_relative_to(inbox.resolve()):
-        raise ConfigError("OUTBOX", f"{outbox} lies in the inbox: its files would be taken for new ones")
-    try:
-        (outbox / ".subscriber").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError("OUTBOX", f"{outbox} cannot be made: {error.strerror}", "name another folder") from error
-    objects = FolderObjects({INBOX: inbox, OUTBOX: outbox})
+    folder, only = _inbox(inbox, outbox)
+    bucket = _prepare_outbox(settings, folder, outbox)
+    objects = FolderObjects({bucket: folder, OUTBOX: outbox}, outputs=[OUTBOX])
     with (
         closing(SqliteLedger(outbox / ".subscriber" / "ledger.sqlite")) as ledger,
         _transcriber(settings, metrics) as transcriber,
@@ -92,14 +105,50 @@ def folder_adapters(
             "gcs": lambda: objects.check_output(OUTBOX),
             "whisper": transcriber.check,
         }
-        source = InboxSource(inbox, INBOX, watch=watch)
-        yield Adapters(source, ledger, objects, transcriber, None, checks)
+        selection = Selection(settings.include, settings.exclude)
+        source = InboxSource(folder, bucket, watch=watch, only=only, wanted=lambda name: _is_wanted(selection, name))
+        yield FolderAdapters(source, ledger, objects, transcriber, None, checks, bucket)
+
+
+def _inbox(inbox: Path, outbox: Path) -> tuple[Path, str | None]:
+    """The folder, and the one file of it that is meant. Raises ConfigError."""
+    if inbox.is_file():
+        file = Path(os.path.realpath(inbox))
+        return file.parent, file.name
+    if not inbox.is_dir():
+        raise ConfigError("INBOX", f"{inbox} is neither a folder nor a file")
+    if outbox.resolve().is_relative_to(inbox.resolve()):
+        raise ConfigError("OUTBOX", f"{outbox} lies in the inbox: its files would be taken for new ones")
+    return inbox, None
+
+
+def _prepare_outbox(settings: Settings, inbox: Path, outbox: Path) -> str:
+    """Make it ready for a ledger and chunks; the name of the inbox's bucket. Raises ConfigError."""
+    for kept in (".subscriber", ".subscriber/ledger.sqlite", settings.chunk_cache.partition("/")[0]):
+        if (outbox / kept).is_symlink():
+            raise ConfigError("OUTBOX", f"{outbox / kept} is a link: what is kept there must lie in OUTBOX itself")
+    try:
+        outbox.mkdir(parents=True, exist_ok=True)
+        return bucket_of(inbox, outbox)
+    except OSError as error:
+        remedy = "name another folder"
+        raise ConfigError("OUTBOX", f"{outbox} cannot be made or written: {error.strerror}", remedy) from error
+
+
+def _is_wanted(selection: Selection, name: str) -> bool:
+    try:
+        return bool(selection.admits(name, mimetypes.guess_type(name)[0] or ""))
+    except NotForUs:
+        return False
 
 
 def local_settings(environ: Mapping[str, str], base_url: str | None) -> Settings:
-    """Settings of `subscriber local`: the environment's, with the folders as buckets and `base_url` as the provider."""
+    """Settings of `subscriber local`: the environment's, with the folders as buckets, and `base_url` as the provider.
+
+    That one is our own, and nobody's bill.
+    """
     ours = {"SUBSCRIBER_SUBSCRIPTION": "projects/local/subscriptions/inbox", "SUBSCRIBER_OUTPUT": f"gs://{OUTBOX}"}
-    provider = {"OPENAI_BASE_URL": base_url} if base_url else {}
+    provider = {"OPENAI_BASE_URL": base_url, "SUBSCRIBER_PRICE_USD_PER_MINUTE": "0"} if base_url else {}
     return Settings.from_environ({**environ, **ours, **provider})
 
 

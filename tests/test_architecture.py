@@ -89,7 +89,7 @@ def test_adapters_know_neither_each_other_nor_the_composition(path: Path) -> Non
 @pytest.mark.parametrize("path", FILES, ids=dotted)
 def test_only_the_composition_knows_adapters(path: Path) -> None:
     if "adapters" in ours(path):
-        assert dotted(path).startswith(("compose", "whisper_server", "cli.running", "adapters"))
+        assert dotted(path).startswith(("compose", "whisper_server", "cli.local", "adapters"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=dotted)

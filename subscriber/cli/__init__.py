@@ -77,19 +77,24 @@ def run() -> int:
 
 @app.command()
 def local(
-    inbox: Annotated[Path, typer.Argument(metavar="INBOX", help="Folder tree with recordings.")],
+    inbox: Annotated[Path, typer.Argument(metavar="INBOX", help="Folder tree with recordings, or one file.")],
     outbox: Annotated[
-        Path, typer.Argument(metavar="OUTBOX", help="Folder for the transcripts; a ledger is kept in it.")
+        Path,
+        typer.Argument(metavar="OUTBOX", help="Folder for the transcripts and a ledger; `-` prints one file's text."),
     ],
+    *,
     watch: Annotated[bool, typer.Option("--watch", help="Go on with files that come later.")] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, max=1000, help="Files in work at once (MAX_JOBS).")] = None,
 ) -> int:
     """The same pipeline on a folder, with the local Whisper unless OPENAI_API_KEY or OPENAI_BASE_URL is set.
 
-    Example: subscriber local ~/recordings ~/transcripts
-    """
-    from subscriber.cli.running import run_local  # noqa: PLC0415
+    A second run does only what is new or has changed. Exit code 1: a file has no transcript; the table says why.
 
-    return run_local(inbox, outbox, watch=watch)
+    Examples: subscriber local ~/recordings ~/transcripts --watch; subscriber local talk.mp3 - > talk.txt
+    """
+    from subscriber.cli.local import run_local  # noqa: PLC0415
+
+    return run_local(inbox, outbox, watch=watch, jobs=jobs)
 
 
 @app.command()

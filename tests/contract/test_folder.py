@@ -63,16 +63,16 @@ def test_a_crash_in_a_replacement_leaves_the_old_object_whole(
     folder: Store, monkeypatch: pytest.MonkeyPatch, moves: int
 ) -> None:
     old = folder.write("a", b"old", version="1")
-    real = Path.replace
+    real = os.replace
     done: list[Path] = []
 
-    def crash(path: Path, target: Path) -> Path:
+    def crash(path: Path, target: str, *, dst_dir_fd: int) -> None:
         if len(done) == moves:
             raise KeyboardInterrupt
         done.append(path)
-        return real(path, target)
+        real(path, target, dst_dir_fd=dst_dir_fd)
 
-    monkeypatch.setattr(Path, "replace", crash)
+    monkeypatch.setattr(os, "replace", crash)
     with pytest.raises(KeyboardInterrupt):
         folder.write("a", b"new", old.generation, version="2")
     monkeypatch.undo()
@@ -83,7 +83,7 @@ def test_a_crash_in_a_replacement_leaves_the_old_object_whole(
 
 
 def test_a_clock_that_stands_still_does_not_stop_generations(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("subscriber.adapters.folder.time.time_ns", lambda: 10**18)
+    monkeypatch.setattr("subscriber.beneath.time.time_ns", lambda: 10**18)
     first = folder.write("a")
     assert folder.write("a", if_generation=first.generation).generation > first.generation
 

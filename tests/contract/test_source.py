@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import grpc  # type: ignore[import-untyped, unused-ignore]  # mypy says so only once a run
 import pytest
@@ -433,14 +434,13 @@ def test_a_file_that_is_moved_away_under_our_eyes_is_no_message(
 ) -> None:
     drop(tmp_path, "gone.wav")
     drop(tmp_path, "stays.wav")
-    is_file = Path.is_file
+    listed = os.walk
 
-    def gone_after_it(path: Path) -> bool:
-        found = is_file(path)
-        if path.name == "gone.wav":
-            path.unlink()
-        return found
+    def gone_after_it(*arguments: Any, **more: Any) -> Iterator[tuple[str, list[str], list[str]]]:
+        yield from listed(*arguments, **more)
+        (tmp_path / "gone.wav").unlink()
 
-    monkeypatch.setattr(Path, "is_file", gone_after_it)
+    monkeypatch.setattr(os, "walk", lambda *arguments, **more: iter(list(gone_after_it(*arguments, **more))))
     source = InboxSource(tmp_path, "inbox", watch=False)
     assert names(source.pull(10)) == ["stays.wav"]
+    assert source.unusable == {}
