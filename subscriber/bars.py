@@ -1,4 +1,4 @@
-"""How far things are, for a terminal: bars, lengths of time, and names that may hold anything."""
+"""How far things are, for a terminal: bars and lengths of time."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Bar", "bars", "clock", "printable"]
+from subscriber.text import printable
 
-BAR_COLUMNS = 24
+__all__ = ["Bar", "bars", "clock"]
+
+NAME_COLUMNS, BAR_COLUMNS = 32, 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Bar:
 def bars(rows: Iterable[Bar]) -> Table:
     """One bar a line."""
     table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(max_width=NAME_COLUMNS, no_wrap=True, overflow="ellipsis")
     table.add_column(width=BAR_COLUMNS)
     table.add_column(no_wrap=True, justify="right")
     for row in rows:
@@ -44,8 +46,3 @@ def clock(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def printable(text: str) -> str:
-    """A stranger's text on one line, and unable to steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

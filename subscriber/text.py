@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["clean", "ends_sentence", "join", "key", "pieces", "width", "words"]
+__all__ = ["clean", "ends_sentence", "join", "key", "pieces", "printable", "width", "words"]
 
 _OPENING = "「『（〈《【〔［｛“‘"
 _CLOSING = "。、，．！？：；」』）〉》】〕］｝”’…‥・ーぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮゝゞヽヾ々"
@@ -36,6 +36,11 @@ def clean(text: str) -> str:
     whole = text.encode("utf-8", "ignore").decode()
     kept = "".join(" " if c.isspace() else c for c in whole if c.isspace() or unicodedata.category(c) != "Cc")
     return " ".join(kept.replace("\ufeff", "").split())
+
+
+def printable(text: str) -> str:
+    """A stranger's text on one line, and unable to steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def pieces(text: str) -> list[str]:

@@ -19,6 +19,7 @@ from subscriber.errors import Refused
 from subscriber.log import get_logger
 from subscriber.model import Delivery, Message
 from subscriber.notification import HIGHEST_GENERATION
+from subscriber.text import printable
 
 __all__ = ["Found", "InboxSource"]
 
@@ -132,7 +133,7 @@ class InboxSource:
     def _look(self) -> None:
         unusable: dict[str, str] = {}
         files = list(self._usable(unusable))
-        for name in unusable.keys() - self.unusable.keys():
+        for name in unusable.keys() - self.unusable.keys() if self._watch else ():  # else the account at the end tells
             self._log.warning("unusable", file=name, error=unusable[name])
         with self._changed:
             self.unusable = unusable
@@ -206,7 +207,7 @@ class InboxSource:
 
     def _shown(self, path: Path) -> str:
         """Its name below the inbox as it can be logged and shown: bytes that are no UTF-8 in hexadecimal."""
-        return os.fsencode(path.relative_to(self._inbox)).decode(errors="backslashreplace")
+        return printable(os.fsencode(path.relative_to(self._inbox)).decode(errors="backslashreplace"))
 
     def _settled(self, state: tuple[str, int, int], still_settling: dict[tuple[str, int, int], float]) -> bool:
         """Whether nobody is writing to the file. Also one that is dated to the future settles, by our own clock."""

@@ -9,7 +9,7 @@ from av.audio.frame import AudioFrame
 
 from subscriber.audio.wire import SAMPLE_BYTES, SAMPLE_RATE
 
-__all__ = ["encode_flac"]
+__all__ = ["FRAME_SAMPLES", "encode_flac", "frame_of"]
 
 COMPRESSION = "5"
 FRAME_SAMPLES = 4096
@@ -27,12 +27,13 @@ def encode_flac(pcm: bytes) -> bytes:
         stream.layout, stream.format = "mono", "s16"
         stream.codec_context.flags |= av.codec.context.Flags.bitexact
         for start in range(0, len(pcm), FRAME_SAMPLES * SAMPLE_BYTES):
-            container.mux(stream.encode(_frame(pcm[start : start + FRAME_SAMPLES * SAMPLE_BYTES], start)))
+            container.mux(stream.encode(frame_of(pcm[start : start + FRAME_SAMPLES * SAMPLE_BYTES], start)))
         container.mux(stream.encode(None))
     return file.getvalue()
 
 
-def _frame(pcm: bytes, offset: int) -> AudioFrame:
+def frame_of(pcm: bytes, offset: int) -> AudioFrame:
+    """16 kHz mono s16 `pcm` that lies `offset` bytes behind the start, as FFmpeg's encoders take it."""
     frame = AudioFrame(format="s16", layout="mono", samples=len(pcm) // SAMPLE_BYTES)
     frame.sample_rate = SAMPLE_RATE
     frame.pts = offset // SAMPLE_BYTES

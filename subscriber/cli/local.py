@@ -24,14 +24,15 @@ from rich.text import Text
 from subscriber import config
 from subscriber.adapters.inbox import InboxSource
 from subscriber.app import Daemon, signals
-from subscriber.bars import Bar, bars, clock, printable
+from subscriber.bars import Bar, bars, clock
 from subscriber.cli.running import configure_log
-from subscriber.cli.summary import Line, Result, exit_code, line_of, table
+from subscriber.cli.summary import Line, Result, exit_code, line_of, report
 from subscriber.compose import FolderAdapters, folder_adapters, local_settings
 from subscriber.config import Settings
 from subscriber.errors import ConfigError
 from subscriber.metrics import Metrics
 from subscriber.model import Job
+from subscriber.text import printable
 
 __all__ = ["run_local"]
 
@@ -60,7 +61,7 @@ def run_local(inbox: Path, outbox: Path, *, watch: bool = False, jobs: int | Non
         if outbox == STDOUT:
             return _print_text(inbox, folder, lines)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # names in a terminal without UTF-8
-    Console(highlight=False).print(table(lines, time.monotonic() - started))
+    Console(highlight=False).print(report(lines, time.monotonic() - started))
     return exit_code(lines)
 
 

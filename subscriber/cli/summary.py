@@ -12,13 +12,15 @@ from datetime import datetime
 from enum import StrEnum
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from subscriber.bars import clock, printable
+from subscriber.bars import clock
 from subscriber.model import Record, State
+from subscriber.text import printable
 
-__all__ = ["Line", "Result", "exit_code", "line_of", "table"]
+__all__ = ["Line", "Result", "exit_code", "line_of", "report"]
 
 MOST_DONE_LINES = 50
 """Of files that are done. Those that are not are all shown, however many."""
@@ -36,8 +38,14 @@ class Result(StrEnum):
     DONE = "done"
     SKIPPED = "skipped: done already"
     IGNORED = "ignored: neither audio nor video"
-    UNFINISHED = "not finished: run again"
+    UNFINISHED = "not finished"
     FAILED = "failed"
+
+
+HINTS = {
+    Result.UNFINISHED: "Run it again for what is not finished.",
+    Result.FAILED: "A failed file is tried again once it has changed: mend what is said of it, or touch it.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,40 +80,41 @@ def exit_code(lines: Iterable[Line]) -> int:
     return int(any(line.result is Result.FAILED for line in lines))
 
 
-def table(lines: Sequence[Line], took_seconds: float) -> Table:
-    """Files that were worked on, one a row, failures last; below them how many of each, and the sums."""
-    order = list(Result)
-    told = Table("file", box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
-    told.columns[0].footer = Text("\n".join(_counts(lines)))
+def report(lines: Sequence[Line], took_seconds: float) -> Group:
+    """What was done, then what was not and why, then how many of each."""
     done = [line for line in lines if line.result is Result.DONE]
-    for title, footer in (
-        ("audio", clock(sum(line.audio_seconds or 0 for line in done))),
-        ("cost", _usd(_sum(line.cost_usd for line in done))),
-        ("time", clock(took_seconds)),
-    ):
-        told.add_column(title, justify="right", no_wrap=True, footer=footer)
-    told.add_column("result")
-    for line in done[:MOST_DONE_LINES]:
-        times = (clock(line.audio_seconds), _usd(line.cost_usd), clock(line.took_seconds))
-        told.add_row(Text(printable(line.name)), *times, line.result)
-    if more := len(done[MOST_DONE_LINES:]):
-        told.add_row(f"and {more} more", "", "", "", Result.DONE)
-    others = [line for line in lines if line.result in {Result.UNFINISHED, Result.FAILED}]
-    for line in sorted(others, key=lambda line: order.index(line.result)):
-        why = f"{line.result}: {line.why}" if line.why else line.result
-        told.add_row(Text(printable(line.name)), "", "", "", Text(printable(why)))
-    return told
-
-
-def _counts(lines: Iterable[Line]) -> list[str]:
+    others = [line for line in lines if line.result is Result.FAILED or line.why]
+    tables = [table for table, rows in ((_done(done), done), (_others(others), others)) if rows]
     counted = Counter(line.result for line in lines)
-    return [f"{counted[result]} {result}" for result in Result if counted[result]] or ["no files"]
+    counts = ", ".join(f"{counted[result]} {result}" for result in Result if counted[result]) or "no files"
+    sums = f"{clock(sum(line.audio_seconds or 0 for line in done))} of sound for {_usd(_sum(done))}"
+    hints = [hint for result, hint in HINTS.items() if counted[result]]
+    return Group(*tables, *(Text(text) for text in (f"{counts}.", f"{sums}, in {clock(took_seconds)}.", *hints)))
 
 
-def _sum(costs: Iterable[float | None]) -> float | None:
+def _done(lines: Sequence[Line]) -> Table:
+    table = Table("file", box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("audio", "cost", "time"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for line in lines[:MOST_DONE_LINES]:
+        times = (clock(line.audio_seconds), _usd(line.cost_usd), clock(line.took_seconds))
+        table.add_row(Text(printable(line.name)), *times)
+    if more := len(lines[MOST_DONE_LINES:]):
+        table.add_row(f"and {more} more")
+    return table
+
+
+def _others(lines: Sequence[Line]) -> Table:
+    table = Table("file", "", "why", box=box.SIMPLE_HEAD, pad_edge=False)
+    for line in lines:
+        table.add_row(*(Text(printable(text)) for text in (line.name, line.result, line.why)))
+    return table
+
+
+def _sum(lines: Iterable[Line]) -> float | None:
     """One unknown makes the sum unknown."""
-    known = list(costs)
-    return None if None in known else sum(cost for cost in known if cost is not None)
+    costs = [line.cost_usd for line in lines]
+    return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
 def _usd(cost: float | None) -> str:

@@ -20,22 +20,26 @@ from rich.console import Console
 from rich.live import Live
 
 from subscriber import config
-from subscriber.compose import INBOX as FOLDER
 from subscriber.compose import cloud_adapters, folder_adapters, local_settings
 from subscriber.config import Settings
 from subscriber.demo.cloud import INBOX, TOPIC, Cloud
-from subscriber.demo.files import Files
+from subscriber.demo.files import File, Files
+from subscriber.demo.material import COPY, made
 from subscriber.demo.programs import Program, ask, wait_until
 from subscriber.demo.report import Fact, account, comparison, is_right
 from subscriber.emulators import EmulatorsMissing, emulators, free_port
 from subscriber.errors import SubscriberError
 from subscriber.metrics import Metrics
 from subscriber.model import Outcome
+from subscriber.recordings import Recording, recordings
 from subscriber.whisper_server import Control
 
 __all__ = ["run_demo"]
 
 KEPT = Path("demo-output")
+
+CLAIM_SECONDS = "6"
+"""Progress rides along with a claim's renewals, at a third of its length: here every 2 s, by default every 30."""
 
 Until = Callable[[str, Callable[[], bool]], None]
 
@@ -87,6 +91,7 @@ class _Stage:
     whisper: Program
     control: Control
     kept: Path | None
+    recordings: list[Recording]
 
     def requests(self) -> int:
         """How many requests the Whisper has received."""
@@ -98,12 +103,14 @@ def _stage(console: Console, kept: Path | None) -> Iterator[_Stage]:
     # A setting, a key or a storage server of yours has no place here: the demo must be the same everywhere.
     yours = ("SUBSCRIBER_", "OPENAI_", "STORAGE_EMULATOR_HOST")
     environ = {name: value for name, value in config.environ().items() if not name.startswith(yours)}
+    environ["SUBSCRIBER_CLAIM_SECONDS"] = CLAIM_SECONDS
     port = free_port()
     url = f"http://127.0.0.1:{port}/v1"
     with tempfile.TemporaryDirectory(prefix="subscriber-demo-") as folder:
         command = ["whisper-server", "--port", str(port), "--control"]
         with Program(command, environ, Path(folder, "whisper.log")) as whisper:
-            yield _Stage(console, Path(folder), {**environ, "OPENAI_BASE_URL": url}, whisper, Control(url), kept)
+            every = [*recordings(), *made(Path(folder))]
+            yield _Stage(console, Path(folder), {**environ, "OPENAI_BASE_URL": url}, whisper, Control(url), kept, every)
 
 
 def _play(stage: _Stage) -> list[Fact]:
@@ -130,14 +137,18 @@ def _in_the_cloud(stage: _Stage, cloud: Cloud) -> list[Fact]:
         wait_until(lambda: bool(ask(f"{cloud.daemon_url}/readyz")), "it is ready", daemon)
         files = Files(adapters, settings, INBOX)
         with _watched(stage.console, files, daemon) as until:
-            _transcribe(files, cloud, stage.control, until)
+            _transcribe(stage, files, cloud, until)
+            before = stage.requests()
+            copy = files.upload(stage.recordings[-1], COPY)
+            until("its copy is done, too", files.settled)
+            again = stage.requests() - before
             _notify_again(files, cloud, until)
         acked, deliveries, exit_code = cloud.acked(), cloud.deliveries(), daemon.stop()
-        _show(stage, files)
+        _show(stage, files, copy)
     stage.console.print(f"The daemon's metrics were at {cloud.daemon_url}/metrics.")
     every = len(files.files)
     facts = [
-        *_facts(stage, files),
+        *_facts(stage, files, copy, again),
         Fact("deliveries that led to a transcript", deliveries.pop(Outcome.TRANSCRIBED), every),
         Fact("duplicates: each file again, one file also while in work", deliveries.pop(Outcome.DUPLICATE), every + 1),
         Fact("deliveries that ended in any other way", sum(deliveries.values()), 0),
@@ -148,14 +159,15 @@ def _in_the_cloud(stage: _Stage, cloud: Cloud) -> list[Fact]:
     return _explained(stage, facts, daemon)
 
 
-def _transcribe(files: Files, cloud: Cloud, control: Control, until: Until) -> None:
+def _transcribe(stage: _Stage, files: Files, cloud: Cloud, until: Until) -> None:
     """While Whisper is held no file can become done, so the duplicate meets its job in work, however fast we are."""
-    control.hold()
-    files.upload()
+    stage.control.hold()
+    for recording in stage.recordings:
+        files.upload(recording)
     until("every file is claimed; Whisper is held back", lambda: files.have("claimed"))
     cloud.notify(files.files[0].job)
     until("a duplicate waits for the job in work", lambda: cloud.parked() > 0)
-    control.release()
+    stage.control.release()
     until("every file is done", files.settled)
 
 
@@ -166,32 +178,43 @@ def _notify_again(files: Files, cloud: Cloud, until: Until) -> None:
 
 
 def _on_folders(stage: _Stage) -> list[Fact]:
-    """`subscriber local`, twice on the same folders."""
+    """`subscriber local`, twice on the same folders; the second time with a copy beside what is done."""
     inbox, outbox = stage.folder / "inbox", stage.folder / "outbox"
     inbox.mkdir()
     settings = local_settings(stage.environ, None)
     command = ["local", str(inbox), str(outbox)]
+    codes = []
     with folder_adapters(settings, Metrics(settings.model), inbox, outbox, watch=False) as adapters:
-        files = Files(adapters, settings, FOLDER)
-        files.upload()
-        first = Program(command, stage.environ, stage.folder / "first.log")
-        with first, _watched(stage.console, files, first) as until:
-            until("every file is done", files.settled)
-            code = first.exit_code()
-        facts = [*_facts(stage, files), Fact("exit code of `subscriber local`", code, 0)]
-        with Program(command, stage.environ, stage.folder / "again.log") as again:
-            facts.append(Fact("exit code of a second run on the same folders", again.exit_code(), 0))
-        facts.append(Fact("requests to Whisper, the second run included", stage.requests(), len(files.files)))
-        _show(stage, files)
-    return _explained(stage, facts, first)
+        files = Files(adapters, settings, adapters.inbox)
+        for recording in stage.recordings:
+            files.upload(recording)
+        with Program(command, stage.environ, stage.folder / "first.log") as run:
+            with _watched(stage.console, files, run) as until:
+                until("every file is done", files.settled)
+            codes.append(run.exit_code())
+        before = stage.requests()
+        copy = files.upload(stage.recordings[-1], COPY)
+        with Program(command, stage.environ, stage.folder / "again.log") as run:
+            codes.append(run.exit_code())
+        files.look()
+        _show(stage, files, copy)
+    facts = [
+        *_facts(stage, files, copy, stage.requests() - before),
+        Fact("exit code of `subscriber local`", codes[0], 0),
+        Fact("exit code of a second run, which did only what was new", codes[1], 0),
+    ]
+    return _explained(stage, facts, run)
 
 
-def _facts(stage: _Stage, files: Files) -> list[Fact]:
+def _facts(stage: _Stage, files: Files, copy: File, again: int) -> list[Fact]:
     every = len(files.files)
     right = sum(is_right(file) for file in files.files)
+    named = {name for file in files.files for chunk in file.chunks for name in chunk["request_ids"]}
     return [
         Fact("files with a transcript, at most one word in ten wrong", right, every),
-        Fact("requests to Whisper, one a file", stage.requests(), every),
+        Fact("requests to Whisper, as many as the transcripts name", stage.requests(), len(named)),
+        Fact("second upload of the same bytes, another name: requests", again, 0),
+        Fact("its chunks, each from the cache", copy.from_cache, len(copy.chunks)),
     ]
 
 
@@ -221,8 +244,16 @@ def _watched(console: Console, files: Files, program: Program) -> Iterator[Until
         console.line()  # which Live leaves out there
 
 
-def _show(stage: _Stage, files: Files) -> None:
-    stage.console.print(comparison(files.files))
+def _show(stage: _Stage, files: Files, copy: File) -> None:
+    say = stage.console.print
+    say(comparison(file for file in files.files if file is not copy))
+    original = next(file for file in files.files if file.recording is copy.recording)
+    seen = ", ".join(f"{now.done:.0f}" for now in original.progress) or "nothing before its end"
+    say(f"On its way the ledger showed of {original.job.name}: {seen} of {original.recording.seconds:.0f} s.")
+    paid = len(original.chunks) - original.from_cache
+    say(f"{original.job.name}: {paid} chunks paid, {original.from_cache} from the cache.")
+    paid = len(copy.chunks) - copy.from_cache
+    say(f"{copy.job.name}, the same bytes: {paid} chunks paid, {copy.from_cache} from the cache.")
     if stage.kept:
         files.keep(stage.kept)
-        stage.console.print(f"The outputs are in {stage.kept}/.")
+        say(f"The outputs are in {stage.kept}/.")

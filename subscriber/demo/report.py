@@ -16,6 +16,9 @@ __all__ = ["Fact", "account", "comparison", "is_right", "word_errors"]
 MOST_WORD_ERRORS = 0.1
 """Of all words that were said. The smallest Whisper there is gets the recordings right but for a few words."""
 
+MOST_WORDS = 75
+"""Of each text are shown; all of them are compared."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:
@@ -46,7 +49,7 @@ def comparison(files: Iterable[File]) -> Table:
     table = Table("file", "said", "heard", box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True)
     for file in files:
         verdict = f"{len(_words(file.recording.text))} words,\n{_errors(file)} wrong"
-        table.add_row(f"{file.job.name}\n{verdict}", file.recording.text, file.heard)
+        table.add_row(f"{file.job.name}\n{verdict}", _beginning(file.recording.text), _beginning(file.heard))
     return table
 
 
@@ -67,6 +70,11 @@ def word_errors(said: Sequence[str], heard: Sequence[str]) -> int:
 
 def _errors(file: File) -> int:
     return word_errors(_words(file.recording.text), _words(file.heard))
+
+
+def _beginning(text: str) -> str:
+    words = text.split()
+    return " ".join(words[:MOST_WORDS]) + (" …" if len(words) > MOST_WORDS else "")
 
 
 def _words(text: str) -> list[str]:
