@@ -444,3 +444,60 @@ def test_a_file_that_is_moved_away_under_our_eyes_is_no_message(
     source = InboxSource(tmp_path, "inbox", watch=False)
     assert names(source.pull(10)) == ["stays.wav"]
     assert source.unusable == {}
+
+
+def test_a_file_that_is_dated_to_the_future_settles_by_our_own_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subscriber.adapters.inbox.SETTLED_SECONDS", 0.2)
+    source = InboxSource(tmp_path, "inbox", watch=True)
+    drop(tmp_path, "tomorrow.wav", at=time.time() + 86_400)
+    assert names(pull(source, 1)) == ["tomorrow.wav"]
+
+
+def test_a_folder_that_may_not_be_looked_into_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop(tmp_path, "private/a.wav")
+    drop(tmp_path, "open.wav")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("private"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    source = InboxSource(tmp_path, "inbox", watch=False)
+    assert names(source.pull(10)) == ["open.wav"]
+    assert source.unusable == {"private": "cannot be looked into: Permission denied"}
+
+
+def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop(tmp_path, "private.wav")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert InboxSource(tmp_path, "inbox", watch=False).unusable == {
+        "private.wav": "it may not be read: permission denied"
+    }
+
+
+@pytest.mark.parametrize(("target", "told"), [("hidden/.a", True), ("seen", False), ("..", True), (".", False)])
+def test_a_link_to_a_folder_is_told_unless_its_files_are_met_under_its_own_name(
+    tmp_path: Path, target: str, told: bool
+) -> None:
+    drop(tmp_path, "inbox/seen/a.wav")
+    drop(tmp_path, "inbox/hidden/.a/b.wav")
+    (tmp_path / "inbox/link").symlink_to(tmp_path / "inbox" / target, target_is_directory=True)
+    source = InboxSource(tmp_path / "inbox", "inbox", watch=False)
+    assert names(source.pull(10)) == ["seen/a.wav"]
+    assert list(source.unusable) == ["link"] * told
+
+
+def test_of_one_file_nothing_else_is_looked_at(tmp_path: Path) -> None:
+    drop(tmp_path, "one.wav")
+    drop(tmp_path, "two.wav")
+    source = InboxSource(tmp_path, "inbox", watch=False, only="one.wav")
+    (delivery,) = source.pull(10)
+    assert source.counts() == (0, 1)
+    source.ack("inbox", [delivery.ack_id])
+    assert source.counts() == (1, 1)
+    assert [(one.name, one.settled) for one in source.found()] == [("one.wav", True)]
+    assert source.finished()
