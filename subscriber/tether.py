@@ -18,7 +18,7 @@ from typing import IO
 __all__ = ["Tethered"]
 
 _TETHER = """trap '' TERM; exec 3<&0
-{ cat <&3 >/dev/null; kill -KILL 0; } &
+{ read -r _ <&3; kill -KILL 0; } &
 trap - TERM; exec "$@" 3<&- </dev/null"""
 
 

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subscriber import demo
+from subscriber.demo.material import COPY, FILM, LONG
 from subscriber.demo.programs import DemoFailed, Program, wait_until
 from subscriber.demo.report import Fact, word_errors
 from subscriber.emulators import Emulators
@@ -64,7 +65,7 @@ def account(output: str) -> dict[str, tuple[str, int, int]]:
 def finished(environ: dict[str, str], folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """The demo, run to its end."""
     command = [*COMMAND, *options]
-    return subprocess.run(command, check=False, cwd=folder, env=environ, capture_output=True, text=True, timeout=200)
+    return subprocess.run(command, check=False, cwd=folder, env=environ, capture_output=True, text=True, timeout=280)
 
 
 @contextmanager
@@ -84,23 +85,54 @@ def wait_for(environ: dict[str, str], command: str) -> None:
         time.sleep(0.02)
 
 
+def sample() -> list[str]:
+    """The lines of the demo that the README shows, but for what Whisper heard: that may differ between processors."""
+    readme = Path(__file__).parents[1].joinpath("README.md").read_text()
+    block = readme.partition("make demo\n```\n\n```\n")[2].partition("```")[0]
+    shown, _, heard = block.partition(" file            said")
+    return [*shown.splitlines(), *heard.partition("\n\n")[2].splitlines()]
+
+
+def outline(line: str) -> str:
+    """A line whatever its numbers and its columns' widths."""
+    return re.sub(r"[\d.]+(, \d+)*", "0", " ".join(line.replace("─", "").split()))
+
+
 def test_it_proves_the_whole_way_and_keeps_the_outputs(emulators: Emulators, tmp_path: Path) -> None:  # noqa: ARG001 - skips without them
     environ = marked()
     done = finished(environ, tmp_path, "--keep")
     assert done.returncode == 0, done.stdout + done.stderr
     facts = account(done.stdout)
-    assert len(facts) == 8
+    assert len(facts) == 10
     assert {verdict for verdict, _, _ in facts.values()} == {"ok"}
-    assert facts["requests to Whisper, one a file"] == ("ok", 6, 6)
-    assert facts["duplicates: each file again, one file also while in work"] == ("ok", 7, 7)
-    assert facts["messages acked"] == ("ok", 13, 13)
+    assert facts["files with a transcript, at most one word in ten wrong"] == ("ok", 9, 9)
+    assert facts["requests for the same bytes under another name"] == ("ok", 0, 0)
+    assert facts["duplicates: each file again, one file also while in work"] == ("ok", 10, 10)
+    assert facts["messages acked"] == ("ok", 19, 19)
     assert re.search(r"metrics were at http://127\.0\.0\.1:\d+/metrics", done.stdout)
+    require_long_file_and_copy(done.stdout, facts)
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     kept = {path.name for path in (tmp_path / "demo-output").iterdir()}
-    assert kept == {f"{one.path.name}.{ending}" for one in recordings() for ending in ("json", "txt")}
+    names = [one.path.name for one in recordings()] + [FILM, LONG, COPY]
+    assert kept == {f"{name}.{ending}" for name in names for ending in ("json", "txt")}
     assert not done.stderr
     require_nothing_left(environ)
+    printed = {outline(line) for line in done.stdout.splitlines()}
+    assert [line for line in sample() if line.strip(" .") and outline(line) not in printed] == []
+
+
+def require_long_file_and_copy(output: str, facts: dict[str, tuple[str, int, int]]) -> None:
+    """The ledger showed the long file on its way; each of its chunks was paid for once, and none for its copy."""
+    (seen,) = re.findall(rf"^By the ledger {LONG} was at (\d+(?:, \d+)*) of 192 s\.$", output, re.MULTILINE)
+    assert all(0 < int(one) < 192 for one in seen.split(", "))
+    ((paid, cached),) = re.findall(rf"^{LONG}: (\d+) chunks paid for, (\d+) from the cache", output, re.MULTILINE)
+    assert (int(paid) >= 7, cached) == (True, "0")
+    assert f"\n{COPY}: 0 chunks paid for, {paid} from the cache.\n" in output
+    assert facts["chunks of that upload, each from the cache"] == ("ok", int(paid), int(paid))
+    verdict, received, named = facts["requests to Whisper, as many as the transcripts name"]
+    assert verdict == "ok"
+    assert received == named >= len(recordings()) + 1 + int(paid)
 
 
 def test_without_emulators_it_says_how_to_get_them_and_uses_folders(tmp_path: Path) -> None:
@@ -109,8 +141,10 @@ def test_without_emulators_it_says_how_to_get_them_and_uses_folders(tmp_path: Pa
     assert done.returncode == 0, done.stdout + done.stderr
     assert "gcloud components install pubsub-emulator cloud-firestore-emulator" in " ".join(done.stdout.split())
     facts = account(done.stdout)
+    assert len(facts) == 6
     assert {verdict for verdict, _, _ in facts.values()} == {"ok"}
-    assert facts["requests to Whisper, the second run included"] == ("ok", 6, 6)
+    assert facts["requests for the same bytes under another name"] == ("ok", 0, 0)
+    require_long_file_and_copy(done.stdout, facts)
     assert not list(tmp_path.iterdir()), "temporary files are left"
     require_nothing_left(environ)
 

@@ -213,8 +213,8 @@ def _facts(stage: _Stage, files: Files, copy: File, again: int) -> list[Fact]:
     return [
         Fact("files with a transcript, at most one word in ten wrong", right, every),
         Fact("requests to Whisper, as many as the transcripts name", stage.requests(), len(named)),
-        Fact("second upload of the same bytes, another name: requests", again, 0),
-        Fact("its chunks, each from the cache", copy.from_cache, len(copy.chunks)),
+        Fact("requests for the same bytes under another name", again, 0),
+        Fact("chunks of that upload, each from the cache", copy.from_cache, len(copy.chunks)),
     ]
 
 
@@ -248,12 +248,11 @@ def _show(stage: _Stage, files: Files, copy: File) -> None:
     say = stage.console.print
     say(comparison(file for file in files.files if file is not copy))
     original = next(file for file in files.files if file.recording is copy.recording)
-    seen = ", ".join(f"{now.done:.0f}" for now in original.progress) or "nothing before its end"
-    say(f"On its way the ledger showed of {original.job.name}: {seen} of {original.recording.seconds:.0f} s.")
-    paid = len(original.chunks) - original.from_cache
-    say(f"{original.job.name}: {paid} chunks paid, {original.from_cache} from the cache.")
-    paid = len(copy.chunks) - copy.from_cache
-    say(f"{copy.job.name}, the same bytes: {paid} chunks paid, {copy.from_cache} from the cache.")
+    seen = [f"{now.done:.0f}" for now in original.progress if now.done != now.total] or ["nothing before its end"]
+    say(f"By the ledger {original.job.name} was at {', '.join(seen)} of {original.recording.seconds:.0f} s.")
+    for file in (original, copy):
+        paid = len(file.chunks) - file.from_cache
+        say(f"{file.job.name}: {paid} chunks paid for, {file.from_cache} from the cache.")
     if stage.kept:
         files.keep(stage.kept)
         say(f"The outputs are in {stage.kept}/.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from subscriber.audio.joining import PAUSE_SECONDS, joined
 from subscriber.recordings import Recording, recordings
 
-__all__ = ["COPY", "made"]
+__all__ = ["COPY", "FILM", "LONG", "LONG_SECONDS", "made"]
 
 LONG, FILM, COPY = "programme.m4a", "clip.mp4", "the-same-again.m4a"
 

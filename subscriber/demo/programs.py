@@ -22,8 +22,8 @@ from subscriber.tether import Tethered
 
 __all__ = ["DemoFailed", "Program", "ask", "wait_until"]
 
-WAIT_SECONDS = 120.0
-"""For one step of the demo; on a busy laptop the slowest takes ten."""
+WAIT_SECONDS = 180.0
+"""For one step of the demo; on two idle cores the slowest takes half a minute."""
 
 STOP_SECONDS = 15.0
 """A daemon's default grace and some more."""
