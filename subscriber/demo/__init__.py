@@ -248,8 +248,9 @@ def _show(stage: _Stage, files: Files, copy: File) -> None:
     say = stage.console.print
     say(comparison(file for file in files.files if file is not copy))
     original = next(file for file in files.files if file.recording is copy.recording)
-    seen = [f"{now.done:.0f}" for now in original.progress if now.done != now.total] or ["nothing before its end"]
-    say(f"By the ledger {original.job.name} was at {', '.join(seen)} of {original.recording.seconds:.0f} s.")
+    length = original.recording.seconds
+    seen = [f"{now.done:.0f}" for now in original.progress if now.done < length - 1] or ["nothing before its end"]
+    say(f"By the ledger {original.job.name} was at {', '.join(seen)} of {length:.0f} s.")
     for file in (original, copy):
         paid = len(file.chunks) - file.from_cache
         say(f"{file.job.name}: {paid} chunks paid for, {file.from_cache} from the cache.")
