@@ -19,8 +19,6 @@ from subscriber.ports import Source
 
 __all__ = ["SETTLEMENT", "Settlement", "Settler"]
 
-WITHOUT_TRANSCRIPT = {Outcome.REJECTED, Outcome.EXHAUSTED, Outcome.EXPIRED}
-
 LONGEST_DEFER_SECONDS = 600
 """Pub/Sub's limit. A job that must wait longer arrives early and is deferred again."""
 
@@ -68,15 +66,11 @@ class Settler:
         self._leases = leases
         self._metrics = metrics
         self._log = get_logger()
-        self.any_failed = False
-        """Whether a job that we met ended, or had ended before, with a reason instead of a transcript."""
 
     def settle(self, deliveries: Sequence[Delivery], ending: Ending) -> None:
         """Settle all deliveries of a job alike; the first one was in work, the others only waited."""
         if not deliveries:
             return
-        if ending.outcome in WITHOUT_TRANSCRIPT:
-            self.any_failed = True
         for delivery in deliveries:
             first = delivery is deliveries[0]
             outcome = Outcome.DUPLICATE if ending.outcome is Outcome.TRANSCRIBED and not first else ending.outcome

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from subscriber import settlement as module
 from subscriber.errors import NeighbourDown, Refused
 from subscriber.lease import LeaseKeeper
 from subscriber.metrics import Metrics
@@ -173,34 +172,6 @@ def test_nothing_to_settle_is_nothing_told() -> None:
     counter = Counter(leased=0)
     assert counter.settle(Outcome.REJECTED) == []
     assert counter.outcomes() == {}
-    assert not counter.settler.any_failed
-
-
-@pytest.mark.parametrize("outcome", Outcome)
-def test_a_job_that_ended_with_a_reason_instead_of_a_transcript_is_remembered(outcome: Outcome) -> None:
-    counter = Counter(leased=3)
-    counter.settle(outcome)
-    assert counter.settler.any_failed == (outcome in {Outcome.REJECTED, Outcome.EXHAUSTED, Outcome.EXPIRED})
-    counter.settler.settle([delivery("another")], Ending(Outcome.TRANSCRIBED))
-    assert counter.settler.any_failed == (outcome in {Outcome.REJECTED, Outcome.EXHAUSTED, Outcome.EXPIRED})
-
-
-def test_a_failure_in_one_thread_is_not_forgotten_for_a_success_in_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`subscriber local` exits by it. A thread may be stopped wherever it looks up the outcome."""
-    counter = Counter()
-    table = module.WITHOUT_TRANSCRIPT
-
-    class Switch:
-        """The moment at which the other thread has its turn."""
-
-        def __contains__(self, outcome: Outcome) -> bool:
-            monkeypatch.setattr(module, "WITHOUT_TRANSCRIPT", table)
-            counter.settler.settle([delivery("other")], Ending(Outcome.REJECTED))
-            return outcome in table
-
-    monkeypatch.setattr(module, "WITHOUT_TRANSCRIPT", Switch())
-    counter.settle(Outcome.TRANSCRIBED)
-    assert counter.settler.any_failed
 
 
 def test_the_time_of_a_settlement_is_measured() -> None:
