@@ -23,7 +23,7 @@ import jiwer
 import pytest
 
 from subscriber.recordings import recordings
-from subscriber.whisper_server import Control, Server
+from subscriber.whisper_server import Control, Server, StubEngine
 from tests.daemon import until
 from tests.sound import heavy, said, silent, wav
 from tests.test_demo import left_behind, marked, require_nothing_left

@@ -18,7 +18,7 @@ from stat import S_ISREG
 from subscriber.errors import Refused
 from subscriber.log import get_logger
 from subscriber.model import Delivery, Message
-from subscriber.notification import HIGHEST_GENERATION
+from subscriber.notification import HIGHEST_NUMBER
 from subscriber.text import printable
 
 __all__ = ["Found", "InboxSource"]
@@ -200,7 +200,7 @@ class InboxSource:
             raise _Unusable("its name is not UTF-8: rename it") from None
         if found.st_mtime_ns < 0:
             raise _Unusable("it is dated before 1970: touch it")
-        if found.st_mtime_ns > HIGHEST_GENERATION:
+        if found.st_mtime_ns > HIGHEST_NUMBER:
             raise _Unusable("it is dated after 2262: touch it")
         if not os.access(path, os.R_OK):
             raise _Unusable("it may not be read: permission denied")
