@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from subscriber.app import Adapters, Check, Daemon, Signals
+from subscriber.app import Adapters, Check, Daemon
 from subscriber.config import Settings
 from subscriber.errors import ConfigError
 from subscriber.metrics import Metrics
 from subscriber.outputs import OutputLocation
 from subscriber.ports import Transcriber
+from subscriber.signals import Signals
 
 __all__ = ["cloud_adapters", "folder_adapters", "local_settings", "serve"]
 
@@ -62,7 +63,7 @@ def cloud_adapters(settings: Settings, metrics: Metrics) -> Iterator[Adapters]:
             announcer = PubSubAnnouncer(settings.result_topic, settings.pubsub_emulator_host, metrics)
             open_ones.callback(announcer.close)
             checks["result topic"] = announcer.check
-        yield Adapters(source, ledger, objects, transcriber, announcer, checks)
+        yield Adapters(source, ledger, objects, transcriber, announcer, checks, budget_ledger=ledger)
 
 
 @contextmanager
@@ -93,7 +94,7 @@ def folder_adapters(
             "whisper": transcriber.check,
         }
         source = InboxSource(inbox, INBOX, watch=watch)
-        yield Adapters(source, ledger, objects, transcriber, None, checks)
+        yield Adapters(source, ledger, objects, transcriber, None, checks, budget_ledger=ledger)
 
 
 def local_settings(environ: Mapping[str, str], base_url: str | None) -> Settings:

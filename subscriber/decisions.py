@@ -20,6 +20,7 @@ __all__ = [
     "RECORD_RETENTION",
     "ClaimRequest",
     "Decide",
+    "Decision",
     "Refusal",
     "Verdict",
     "decide_announced",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 HISTORY_LENGTH = 10
 """How many attempts a record remembers."""
@@ -45,11 +47,17 @@ NEWER_SCHEMA_DEFER = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict(Generic[T]):
-    """A decision: what the caller gets, and the record to write (None leaves the ledger as it is)."""
+class Decision(Generic[T, D]):
+    """What the caller gets, and the document to write (None leaves the ledger as it is)."""
 
     answer: T
-    write: Record | None = None
+    write: D | None = None
+
+
+class Verdict(Decision[T, Record]):
+    """A decision about a job's record."""
+
+    __slots__ = ()
 
 
 Decide = Callable[[Record | None, datetime], Verdict[T]]

@@ -69,6 +69,7 @@ NEIGHBOURS = ("firestore", "gcs", "pubsub", "whisper")
 """Whose outage pauses us."""
 
 PAUSES = {
+    "budget": "BUDGET_USD_PER_DAY is used up; goes on at midnight UTC, or restarted with a higher limit",
     "billing": "the provider wants money: its quota, credit or spending limit is used up",
     "configuration": "OUTPUT covers a whole bucket from which notifications come",
     "forbidden": "access is refused for a whole bucket, key, subscription or project",
@@ -122,14 +123,23 @@ class Transient(SubscriberError):
 class NeighbourDown(SubscriberError):
     """Nothing will work until the neighbour is back: pause, spend nothing, cost nobody an attempt.
 
-    `neighbour` is one of NEIGHBOURS, or `configuration`; `reason` one of PAUSES. `probe` raises this error while it
-    lasts; without one, the neighbour's own probe tells.
+    `neighbour` is one of NEIGHBOURS, `budget` or `configuration`; `reason` one of PAUSES. `probe` raises this error
+    while it lasts; without one, the neighbour's own probe tells. `maybe_billed`: the request may have arrived.
     """
 
-    def __init__(self, neighbour: str, reason: str, message: str, *, probe: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        neighbour: str,
+        reason: str,
+        message: str,
+        *,
+        probe: Callable[[], None] | None = None,
+        maybe_billed: bool = False,
+    ) -> None:
         super().__init__(message)
         self.neighbour = neighbour
         self.probe = probe
+        self.maybe_billed = maybe_billed
         self.reason = _declared(reason, PAUSES)
 
 

@@ -23,9 +23,10 @@ INNER = {
     "channels": {"errors"},
     "drain": set(),
     "decisions": {"errors", "model"},
-    "documents": {"errors", "model"},
+    "budget_decisions": {"decisions"},
+    "documents": {"budget_decisions", "errors", "model"},
     "notification": {"errors", "model"},
-    "ports": {"decisions", "errors", "model", "transcript"},
+    "ports": {"budget_decisions", "decisions", "errors", "model", "transcript"},
     "render": {"model", "text", "transcript"},
     "outputs": {"errors", "model", "ports", "transcript"},
 }

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from subscriber import config
-from subscriber.app import signals
 from subscriber.compose import cloud_adapters, folder_adapters, local_settings, serve
 from subscriber.config import Settings
 from subscriber.log import configure, get_logger
 from subscriber.metrics import Metrics
+from subscriber.signals import signals
 
 __all__ = ["run_daemon", "run_local"]
 
