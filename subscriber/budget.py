@@ -119,7 +119,7 @@ class BudgetPurse(Keeper):
             self._ends_at = ends_at
             return False
         if allowance.block.nonce == self._next_nonce:
-            self._settled(ask.spent_usd)
+            self._settled(ask.held, ask.spent_usd)
             self._next_nonce = uuid.uuid4().hex
         self._block = allowance.block
         self._ends_at = asked_at + BLOCK_SECONDS
@@ -132,14 +132,13 @@ class BudgetPurse(Keeper):
         self._ends_at = 0.0
         decide = partial(decide_return, held=held, spent_usd=spent, limit_usd=self._terms.limit_usd)
         self._show(self._ledger.transact_budget(decide))
-        if held:
-            self._settled(spent)
-            self._block = None
+        self._settled(held, spent)
+        self._block = None
 
-    def _settled(self, spent_usd: float) -> None:
-        """The ledger has counted this much. What answers have given back meanwhile is carried into the next block."""
+    def _settled(self, held: str | None, spent_usd: float) -> None:
+        """The ledger has counted a block. What answers have given back since is carried into the next one."""
         with self._counting:
-            self._taken -= spent_usd
+            self._taken -= spent_usd if held else 0.0
 
     def _probe(self, usd: float) -> None:
         """See whether so much could be had, without having it. Raises NeighbourDown."""

@@ -1,22 +1,21 @@
-"""The day's budget through histories as long and as unlucky as Hypothesis likes, on the decisions that run in production.
+"""The day's budget row by row, and through a thousand random histories.
 
 Processes take money, answers come back cheaper than feared, processes die, freeze past their block's end, lose the
 ledger's answers and start anew; the day turns; their clocks run fast or slow. What they have really spent is counted
-beside it. The last tests break a decision on purpose: a machine that found nothing then would prove nothing now.
+beside it. The last tests break a decision on purpose: histories that found nothing then would prove nothing now.
 """
 
 from __future__ import annotations
 
 import json
+import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from subscriber.budget_decisions import (
     BLOCK_SECONDS,
@@ -168,153 +167,149 @@ def test_ten_kills_cost_at_most_a_twentieth_of_the_day_or_ten_requests(limit: fl
     assert 10 * sizes.block_usd <= max(limit / 5, 40 * request)
 
 
-@dataclass
+SLOW = 0.5
+TIGHT = replace(ASK, limit_usd=24, sizes=Sizes(block_usd=14, step_usd=7))
+"""So little that most histories reach the limit."""
+
+
+@dataclass(eq=False)
 class Process:
     """One pod's purse, without its threads: what it holds, what it took, and until when by its own clock."""
 
-    number: int
+    name: str
     pace: float
-    """How fast its clock runs."""
+    """How fast its clock runs. A fast one only stops too early; a slow one believes in a block that has expired."""
     held: Block | None = None
     asks: int = 0
     taken: int = 0
     left_seconds: float = 0.0
-    unsettled: int = 0
-    """Requests on the wire, each taken at its worst."""
+    on_the_wire: int = 0
 
 
-QUICK = settings(
-    max_examples=200,
-    stateful_step_count=60,
-    deadline=None,
-    derandomize=True,  # a failure must come again on the next machine
-    database=None,
-    report_multiple_bugs=False,
-    suppress_health_check=list(HealthCheck),
-)
-
-
-class Days(RuleBasedStateMachine):
-    """The ledger's world: one document, a clock, and the processes that spend."""
+class Days:
+    """One random history: a ledger in memory with a clock of its own, and the processes that spend."""
 
     # Named here, so that a test can break them.
     decide_block: ClassVar[Callable[..., Decision[Allowance, Day]]] = staticmethod(decide_block)
     decide_return: ClassVar[Callable[..., Decision[float, Day]]] = staticmethod(decide_return)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)  # noqa: S311 - no secret
         self.now = NOON
         self.day: Day | None = None
-        self.limit = LIMIT
-        self.highest_limit = LIMIT
-        self.processes = [Process(number, pace) for number, pace in enumerate((1.0, 0.5, 0.9))]
-        self.born = len(self.processes)
-        self.spent: dict[str, int] = {}
+        self.limit = self.highest_limit = int(TIGHT.limit_usd)
+        self.processes = [Process(f"pod {n}", self.chance.choice([1.0, 1.3])) for n in range(3)]
+        if seed % 2:
+            self.processes[0].pace = SLOW
+        self.over_midnight = seed % 2 * TIGHT.sizes.step_usd
+        self.spent: Counter[str] = Counter()
+        self.deeds = Counter[str]()
 
-    def transact(self, decide: Callable[[Day | None, datetime], Decision[Any, Day]], lost_answers: int) -> Any:
+    def live(self, steps: int) -> None:
+        """Take so many steps, and look at the promises after each."""
+        deeds: dict[Callable[[Process], None], int] = {
+            self.a_request_is_sent: 60,
+            self.an_answer_is_cheaper_than_feared: 15,
+            self.time_passes: 12,
+            self.a_block_is_returned: 3,
+            self.a_process_is_killed_and_another_started: 3,
+            self.midnight_is_near: 2,
+            self.a_restart_changes_the_limit: 1,
+        }
+        for deed in self.chance.choices(list(deeds), list(deeds.values()), k=steps):
+            deed(self.chance.choice(self.processes))
+            self.deeds[deed.__name__] += 1
+            self.no_day_costs_more_than_its_limit()
+            self.what_nobody_can_have_spent_comes_back()
+
+    def transact(self, decide: Callable[[Day | None, datetime], Decision[Any, Day]]) -> Any:
         """What a ledger does, and what it does again when it does not hear of its commits."""
         decided = decide(self.day, self.now)
         self.day = decided.write or self.day
-        for _ in range(lost_answers if decided.write else 0):
+        while decided.write and self.chance.random() < 0.2:
             again = decide(self.day, self.now)
             assert again.answer == decided.answer, "a decision does not recognise its own commit"
             self.day = again.write or self.day
         return decided.answer
 
-    def _reserve(self, one: Process, lost_answers: int) -> bool:
-        nonce = f"{one.number}/{one.asks}"
-        ask = replace(
-            ASK, nonce=nonce, held=one.held and one.held.nonce, spent_usd=one.taken, limit_usd=self.limit
-        )
-        allowed = self.transact(lambda day, now: type(self).decide_block(day, now, ask), lost_answers).block
+    def a_request_is_sent(self, one: Process) -> None:
+        covered = one.held and one.left_seconds > 0 and one.taken + CHUNK <= one.held.spent_usd
+        if covered or self.reserve(one):
+            one.taken += CHUNK
+            one.on_the_wire += 1
+            self.spent[self.now.date().isoformat()] += CHUNK
+
+    def reserve(self, one: Process) -> bool:
+        nonce, held = f"{one.name}/{one.asks}", one.held.nonce if one.held else None
+        ask = replace(TIGHT, nonce=nonce, held=held, spent_usd=one.taken, limit_usd=self.limit)
+        allowed = self.transact(lambda day, now: type(self).decide_block(day, now, ask)).block
         if allowed is None:
+            self.deeds["refused"] += 1
             return False
         if allowed.nonce == nonce:
             one.taken, one.asks = 0, one.asks + 1
         one.held, one.left_seconds = allowed, BLOCK_SECONDS
+        assert one.taken + CHUNK <= allowed.spent_usd, "an allowance does not cover what it was asked for"
         return True
 
-    @rule(data=st.data(), lost_answers=st.integers(0, 2))
-    def a_process_sends_a_request(self, data: st.DataObject, lost_answers: int) -> None:
-        one: Process = data.draw(st.sampled_from(self.processes))
-        covered = one.held and one.left_seconds > 0 and one.taken + CHUNK <= one.held.spent_usd
-        if covered or self._reserve(one, lost_answers):
-            assert one.held
-            assert one.taken + CHUNK <= one.held.spent_usd, "an allowance does not cover what it was asked for"
-            one.taken += CHUNK
-            one.unsettled += 1
-            day = self.now.date().isoformat()
-            self.spent[day] = self.spent.get(day, 0) + CHUNK
-
-    @rule(data=st.data(), less=st.integers(0, CHUNK))
-    def an_answer_was_cheaper_than_feared(self, data: st.DataObject, less: int) -> None:
-        """The provider's bill is lower then; `spent` stays at the worst, which the limit has to hold as well."""
-        one: Process = data.draw(st.sampled_from(self.processes))
-        if one.unsettled:
-            one.unsettled -= 1
+    def an_answer_is_cheaper_than_feared(self, one: Process) -> None:
+        less = self.chance.randint(0, CHUNK)
+        if one.on_the_wire:
+            one.on_the_wire -= 1
             one.taken -= less
-            day = self.now.date().isoformat()
-            self.spent[day] = self.spent.get(day, 0) - less
+            self.spent[self.now.date().isoformat()] -= less
 
-    @rule(data=st.data(), lost_answers=st.integers(0, 1))
-    def a_process_returns_its_block(self, data: st.DataObject, lost_answers: int) -> None:
-        one: Process = data.draw(st.sampled_from(self.processes))
-        held, spent, limit = one.held and one.held.nonce, one.taken, self.limit
-        self.transact(
-            lambda day, now: type(self).decide_return(day, now, held=held, spent_usd=spent, limit_usd=limit),
-            lost_answers,
-        )
-        if one.held:
-            one.held, one.taken = None, 0
+    def a_block_is_returned(self, one: Process) -> None:
+        told = {"held": one.held and one.held.nonce, "spent_usd": one.taken, "limit_usd": self.limit}
+        self.transact(lambda day, now: type(self).decide_return(day, now, **told))
+        one.held, one.taken = None, 0 if one.held else one.taken
 
-    @rule(data=st.data())
-    def a_process_is_killed_and_another_started(self, data: st.DataObject) -> None:
-        one: Process = data.draw(st.sampled_from(self.processes))
-        self.processes[self.processes.index(one)] = Process(self.born, one.pace)
-        self.born += 1
+    def a_process_is_killed_and_another_started(self, one: Process) -> None:
+        self.processes[self.processes.index(one)] = Process(f"{one.name}'", one.pace)
 
-    @rule(seconds=st.sampled_from([1, 29, 60, 89, 90, 91, 600]))
-    def time_passes(self, seconds: int) -> None:
+    def time_passes(self, _: Process, seconds: float = 0) -> None:
+        seconds = seconds or self.chance.choice([1, 29, 60, 89, 90, 91, 600])
         self.now += timedelta(seconds=seconds)
         for one in self.processes:
-            one.left_seconds -= seconds / one.pace
+            one.left_seconds -= seconds * one.pace
 
-    @precondition(lambda self: self.now.hour < 23)
-    @rule()
-    def the_evening_comes(self) -> None:
-        self.time_passes(int((self.now.replace(hour=23, minute=59, second=30) - self.now).total_seconds()))
+    def midnight_is_near(self, one: Process) -> None:
+        until = self.now.replace(hour=23, minute=59, second=30) - self.now
+        if until > timedelta(hours=1):
+            self.time_passes(one, until.total_seconds())
 
-    @rule(by=st.sampled_from([-50, 0, 50]))
-    def processes_are_restarted_with_another_limit(self, by: int) -> None:
-        self.limit = LIMIT + by
+    def a_restart_changes_the_limit(self, _: Process) -> None:
+        self.limit = int(TIGHT.limit_usd) + self.chance.choice([-10, 0, 10])
         self.highest_limit = max(self.highest_limit, self.limit)
 
-    @invariant()
     def no_day_costs_more_than_its_limit(self) -> None:
-        """Nor more than the highest one, if it was changed. Settled money may turn a new day's account negative."""
-        assert all(spent <= self.highest_limit for spent in self.spent.values()), "more was spent than the limit"
+        """Or than the highest, if it was changed. Over midnight a slow clock may spend what is left below its mark."""
+        for day, spent in self.spent.items():
+            first = day == NOON.date().isoformat()
+            assert spent <= self.highest_limit + (0 if first else self.over_midnight), "more was spent"
 
-    @invariant()
-    def the_document_is_bounded(self) -> None:
-        assert self.day is None or len(self.day.blocks) <= MAX_BLOCKS
+    def what_nobody_can_have_spent_comes_back(self) -> None:
+        """Once all blocks have expired, only marks are kept back, and those are a step ahead of the truth at most."""
+        if self.day and (self.now + LIFE).date().isoformat() == self.day.day:
+            marks = sum(one.spent_usd for one in self.day.blocks)
+            left = decide_return(self.day, self.now + LIFE, held=None, spent_usd=0, limit_usd=1000).answer
+            assert left == 1000 - self.day.spent_usd - marks, "a dead process keeps money from the others"
 
-    @invariant()
-    def all_that_no_live_process_can_have_spent_comes_back(self) -> None:
-        """After every block's end nothing is kept back but marks, which are at most a step ahead of the truth."""
-        if self.day is None:
-            return
-        later = decide_return(self.day, self.now + LIFE, held=None, spent_usd=0, limit_usd=LIMIT)
-        kept = sum(one.usd for one in self.day.blocks)
-        marks = sum(one.spent_usd for one in self.day.blocks)
-        assert marks <= kept
-        lost = LIMIT - later.answer
-        same_day = (self.now + LIFE).date() == self.now.date() == datetime.fromisoformat(self.day.day).date()
-        if same_day and later.answer:
-            assert lost == self.day.spent_usd + marks, "a dead process keeps money from the others"
+
+def run(world: type[Days], histories: int) -> Counter[str]:
+    """How often each deed was done in all."""
+    deeds = Counter[str]()
+    for seed in range(histories):
+        history = world(seed)
+        history.live(steps=100)
+        deeds += history.deeds
+    return deeds
 
 
 def test_no_history_spends_more_than_the_day_allows() -> None:
-    run_state_machine_as_test(Days, settings=QUICK)
+    deeds = run(Days, 1000)
+    assert len(deeds) == 8
+    assert deeds["refused"] > 5000, "or the limit would not have been met"
 
 
 def _without_marks(day: Day | None, now: datetime, ask: BlockRequest) -> Decision[Allowance, Day]:
@@ -355,7 +350,7 @@ def _gives_all_back(day: Day | None, now: datetime, **told: Any) -> Decision[flo
 @pytest.mark.parametrize(
     ("decision", "broken", "complaint"),
     [
-        ("decide_block", _without_marks, "more was spent"),
+        ("decide_block", _without_marks, "more was spent|own commit"),
         ("decide_block", _blind_to_others, "more was spent"),
         ("decide_block", _forgetful, "more was spent|does not cover"),
         ("decide_block", _always_new, "does not recognise its own commit|more was spent"),
@@ -365,6 +360,6 @@ def _gives_all_back(day: Day | None, now: datetime, **told: Any) -> Decision[flo
     ids=["marks", "others", "spent", "nonce", "midnight", "return"],
 )
 def test_a_broken_decision_is_found(decision: str, broken: Callable[..., object], complaint: str) -> None:
-    machine = type("Broken", (Days,), {decision: staticmethod(broken)})
+    broken_days = type("Broken", (Days,), {decision: staticmethod(broken)})
     with pytest.raises(AssertionError, match=complaint):
-        run_state_machine_as_test(machine, settings=settings(QUICK, phases=[Phase.generate]))
+        run(broken_days, 1000)

@@ -97,9 +97,7 @@ def tariff(usd_per_minute: float | None, base_url: str) -> Tariff:
         listed = profile_of(model).usd_per_minute if domain in PRICED_DOMAINS else None
         known = listed if usd_per_minute is None else usd_per_minute
         if known is None:
-            raise ValueError(
-                f"cannot be kept: set SUBSCRIBER_PRICE_USD_PER_MINUTE, what {model} costs there is not known"
-            )
+            raise ValueError(f"needs SUBSCRIBER_PRICE_USD_PER_MINUTE: what {model} costs there is not known")
         return known
 
     return price
