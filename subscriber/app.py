@@ -33,6 +33,7 @@ from subscriber.registry import Registry
 from subscriber.riding import RidingAnnouncer, RidingLedger, RidingObjects
 from subscriber.settlement import Settler
 from subscriber.signals import Signals
+from subscriber.solitude import Solitude
 from subscriber.transcribe.asking import Asker, Options
 from subscriber.transcribe.cache import ChunkCache
 from subscriber.transcribe.paying import PaidTranscriber, dearest_request_usd, tariff
@@ -79,6 +80,7 @@ class Daemon:
         self.registry = Registry(settings.max_parked, settings.max_jobs)
         self.leases = LeaseKeeper(adapters.source, settings.ack_lease_seconds, metrics)
         self.claims = ClaimKeeper(adapters.ledger, settings.claim_seconds, metrics)
+        self.solitude = Solitude(self.claims, self.drain)
         self._owner = f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
         self._transcriber, self._purse = self._within_budget()
         self.settler = Settler(adapters.source, self.leases, metrics)
@@ -154,6 +156,7 @@ class Daemon:
             leases=self.leases,
             claims=self.claims,
             registry=self.registry,
+            solitude=self.solitude,
             settler=self.settler,
             outages=self.outages,
             drain=self.drain,
@@ -178,6 +181,7 @@ class Daemon:
             announcer=RidingAnnouncer(adapters.announcer, self.outages) if adapters.announcer else None,
             claims=self.claims,
             registry=self.registry,
+            solitude=self.solitude,
             endings=Endings(
                 ledger=ledger,
                 objects=objects,

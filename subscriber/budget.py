@@ -23,12 +23,12 @@ from subscriber.budget_decisions import (
     decide_block,
     decide_return,
 )
-from subscriber.decisions import Decision
 from subscriber.drain import Drain
 from subscriber.errors import NeighbourDown, SubscriberError
 from subscriber.lease import RENEWALS_A_TERM, Keeper
 from subscriber.metrics import Metrics
 from subscriber.ports import BudgetLedger
+from subscriber.verdict import Decision
 
 __all__ = ["BudgetPurse", "BudgetTerms"]
 

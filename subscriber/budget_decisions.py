@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from subscriber.decisions import Decision
+from subscriber.verdict import Decision
 
 __all__ = [
     "BLOCK_SECONDS",

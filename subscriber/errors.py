@@ -44,6 +44,7 @@ VERDICTS = {
     "output_collision": "another source's output has the same name",
     "output_locked": "a retention policy or a hold forbids the write",
     "output_name_too_long": "the output's name would be longer than the 1,024 bytes that Cloud Storage takes",
+    "poison": "the whole process died again and again while it had this file alone in work",
     "too_large": "the object is larger than one request to the provider may be",
     "too_long": "the recording is longer than MAX_AUDIO_SECONDS, or than one request to the provider may be",
     "unanswered": "the provider left the request and its one repetition without an answer; both may have been billed",

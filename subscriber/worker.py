@@ -25,6 +25,7 @@ from subscriber.pipeline import Pipeline
 from subscriber.ports import Ledger, Source
 from subscriber.registry import Registry
 from subscriber.settlement import Settler
+from subscriber.solitude import Solitude
 
 __all__ = ["Worker"]
 
@@ -53,6 +54,7 @@ class Worker:
         leases: LeaseKeeper,
         claims: ClaimKeeper,
         registry: Registry,
+        solitude: Solitude,
         settler: Settler,
         outages: Outages,
         drain: Drain,
@@ -67,6 +69,7 @@ class Worker:
         self._leases = leases
         self._claims = claims
         self._registry = registry
+        self._solitude = solitude
         self._settler = settler
         self._outages = outages
         self._drain = drain
@@ -168,7 +171,7 @@ class Worker:
 
     def _free_places(self) -> int:
         with self._changed:
-            return self._max_jobs - len(self._in_work)
+            return 0 if self._solitude.closed else self._max_jobs - len(self._in_work)
 
     def _room(self) -> int:
         """How many deliveries may be taken now: each needs a place, and a place in the queue should it be large."""

@@ -15,10 +15,10 @@ from subscriber import budget as module
 from subscriber.adapters.sqlite import SqliteLedger
 from subscriber.budget import BudgetPurse, BudgetTerms
 from subscriber.budget_decisions import BLOCK_SECONDS, Day, DecideDay
-from subscriber.decisions import Decision
 from subscriber.drain import Drain
 from subscriber.errors import NeighbourDown
 from subscriber.metrics import Metrics
+from subscriber.verdict import Decision
 from tests.claims import at_once
 
 T = TypeVar("T")

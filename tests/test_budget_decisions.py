@@ -31,8 +31,8 @@ from subscriber.budget_decisions import (
     decide_block,
     decide_return,
 )
-from subscriber.decisions import Decision
 from subscriber.documents import day_from_document, day_to_document
+from subscriber.verdict import Decision
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 LIFE = timedelta(seconds=BLOCK_SECONDS)

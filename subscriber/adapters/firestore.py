@@ -37,10 +37,11 @@ from google.cloud.firestore_v1.types import (
 from subscriber.backoff import backoff_seconds
 from subscriber.budget_decisions import Day, DecideDay
 from subscriber.channels import open_channel
-from subscriber.decisions import Decide, Decision
+from subscriber.decisions import Decide
 from subscriber.documents import day_from_document, day_to_document, from_document, to_document
 from subscriber.errors import ConfigError, NeighbourDown
 from subscriber.model import Job, Record
+from subscriber.verdict import Decision
 
 __all__ = ["FirestoreLedger"]
 

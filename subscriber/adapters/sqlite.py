@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from subscriber.budget_decisions import Day, DecideDay
-from subscriber.decisions import Decide, Decision
+from subscriber.decisions import Decide
 from subscriber.documents import day_from_document, day_to_document, from_document, to_document
 from subscriber.errors import ConfigError, NeighbourDown
 from subscriber.model import Job, Record
+from subscriber.verdict import Decision
 
 __all__ = ["SqliteLedger"]
 

@@ -10,8 +10,8 @@ from functools import partial
 import pytest
 
 from subscriber.budget_decisions import Allowance, BlockRequest, Day, Sizes, decide_block, decide_return
-from subscriber.decisions import Decision
 from subscriber.errors import ClaimLost
+from subscriber.verdict import Decision
 from tests.claims import JOB, AnyLedger, at_once, claim
 
 ASK = BlockRequest("", "this pod", None, 0.0, 0.5, 10.0, Sizes(4.0, 1.0))
