@@ -182,7 +182,7 @@ def dies(record: Record | None, *, alone: bool = False, reached: float = 0.0, re
 
 
 def _claimed(record: Record | None) -> tuple[Claim, Record]:
-    verdict = decide_claim(record, NOW, ASK)
+    verdict = decide_claim(record, NOW, replace(ASK, nonce=f"of epoch {record.epoch + 1 if record else 1}"))
     assert isinstance(verdict.answer, Claim)
     assert verdict.write
     return verdict.answer, verdict.write
