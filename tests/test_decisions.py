@@ -249,13 +249,12 @@ def test_an_end_with_a_word_is_no_silent_death(deed: str) -> None:
 
 
 def test_a_new_claim_is_in_company_until_its_solitude_is_recorded() -> None:
-    record = dies(dies(dies(None)), alone=True)
-    assert record.alone
-    claim, claimed = _claimed(record)
-    assert not claimed.alone
-    again = dies(claimed, alone=False)
-    assert (again.lone_deaths, again.silent_deaths) == (1, 4)
-    assert claim.suspect
+    before = dies(dies(dies(None)), alone=True)
+    assert before.alone
+    claim, claimed = _claimed(before)
+    assert (claim.suspect, claimed.alone, claimed.lone_deaths) == (True, False, 1)
+    after = _claimed(dies(before))[1]
+    assert (after.silent_deaths, after.lone_deaths) == (5, 1)
 
 
 def test_a_settled_job_is_announced_once_and_an_open_one_never() -> None:

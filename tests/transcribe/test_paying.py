@@ -94,7 +94,7 @@ def test_a_request_has_cost_what_the_provider_says(
         (RateLimited(1.0, "slowly"), 0.0),
         (NeighbourDown("whisper", "unavailable", "a 500"), 0.0),
         (NeighbourDown("whisper", "unavailable", "broken off", maybe_billed=True), CHUNK_USD),
-        (Transient("timeout", "no answer in time"), CHUNK_USD),
+        (Transient("no_answer", "no answer in time"), CHUNK_USD),
         (Transient("bad_answer", "HTML"), CHUNK_USD),
         (RuntimeError("whatever"), CHUNK_USD),
     ],
