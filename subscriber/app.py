@@ -5,21 +5,19 @@ The law of this file: it wires and orders, and decides nothing about a message.
 
 from __future__ import annotations
 
-import signal
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import FrameType
-from typing import Literal
 from urllib.parse import urlsplit
 
 from subscriber.arrival import Arrivals
 from subscriber.audio.facts import Limits
 from subscriber.audio.memory import give_large_buffers_back
 from subscriber.audio.pool import DecoderPool
+from subscriber.budget import BudgetPurse, BudgetTerms
 from subscriber.config import ConfigErrors, Settings
 from subscriber.drain import Drain
 from subscriber.endings import Endings, RetryPolicy
@@ -31,12 +29,15 @@ from subscriber.notification import Selection
 from subscriber.outage import Outages
 from subscriber.outputs import OutputLocation
 from subscriber.pipeline import Pipeline, PipelineOptions
-from subscriber.ports import Announcer, Ledger, Objects, Source, Transcriber
+from subscriber.ports import Announcer, BudgetLedger, Ledger, Objects, Source, Transcriber
 from subscriber.registry import Registry
 from subscriber.riding import RidingAnnouncer, RidingLedger, RidingObjects
 from subscriber.settlement import Settler
+from subscriber.signals import Signals
+from subscriber.solitude import Solitude
 from subscriber.transcribe.asking import Asker, Options
 from subscriber.transcribe.cache import ChunkCache
+from subscriber.transcribe.paying import PaidTranscriber, dearest_request_usd, tariff
 from subscriber.transcribe.pool import SlotPool
 from subscriber.transcribe.speech import Speech
 from subscriber.transcribe.turns import Turns
@@ -45,7 +46,7 @@ from subscriber.web import WebServer
 from subscriber.wishes import Wishes
 from subscriber.worker import Worker
 
-__all__ = ["Adapters", "Check", "Daemon", "Signals", "signals"]
+__all__ = ["Adapters", "Check", "Daemon"]
 
 Check = Callable[[], None]
 
@@ -60,54 +61,7 @@ class Adapters:
     transcriber: Transcriber
     announcer: Announcer | None
     checks: Mapping[str, Check]
-
-
-class Signals:
-    """What the main thread waits for: `stop` for each signal, `finished` and `drained` from the worker.
-
-    A socket, because the interpreter's own C handler writes a byte to it whichever thread the signal finds. A Python
-    handler runs only when the main thread next runs Python: one that is about to block in a lock may not wake for it.
-    """
-
-    def __init__(self) -> None:
-        self._taker, self._giver = socket.socketpair()
-        self._giver.setblocking(False)  # set_wakeup_fd wants it so
-
-    def put(self, event: Literal["finished", "drained"]) -> None:
-        """From any thread."""
-        self._giver.send(_EVENTS[event])
-
-    def get(self) -> str:
-        """Wait for the next event; a byte that is none of ours is a signal's number."""
-        byte = self._taker.recv(1)
-        return next((event for event, code in _EVENTS.items() if code == byte), "stop")
-
-    @contextmanager
-    def caught(self) -> Iterator[None]:
-        """Have SIGTERM and SIGINT end up here."""
-        before = {sign: signal.signal(sign, _noted) for sign in (signal.SIGTERM, signal.SIGINT)}
-        fd = signal.set_wakeup_fd(self._giver.fileno())
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(fd)
-            for sign, earlier in before.items():
-                signal.signal(sign, earlier)
-
-
-_EVENTS = {"finished": b"\xfe", "drained": b"\xff"}
-
-
-def _noted(signum: int, frame: FrameType | None) -> None:
-    """Have a handler at all: without one the signal would end the process. The byte is on its way already."""
-
-
-@contextmanager
-def signals() -> Iterator[Signals]:
-    """Catch SIGTERM and SIGINT; to be entered before anything slow."""
-    events = Signals()
-    with events.caught():
-        yield events
+    budget_ledger: BudgetLedger | None = None
 
 
 class Daemon:
@@ -128,6 +82,9 @@ class Daemon:
         self.registry = Registry(settings.max_parked, settings.max_jobs)
         self.leases = LeaseKeeper(adapters.source, settings.ack_lease_seconds, metrics)
         self.claims = ClaimKeeper(adapters.ledger, settings.claim_seconds, metrics)
+        self.solitude = Solitude(self.claims, self.drain)
+        self._owner = f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
+        self._transcriber, self._purse = self._within_budget()
         self.settler = Settler(adapters.source, self.leases, metrics)
         self._speech = self._compose_speech()
         self.worker = self._worker()
@@ -137,6 +94,8 @@ class Daemon:
         give_large_buffers_back()
         with ExitStack() as parts:
             parts.enter_context(self.decoders)
+            if self._purse:
+                parts.enter_context(self._purse)
             parts.enter_context(self.leases)
             parts.enter_context(self.claims)
             if web:
@@ -178,7 +137,8 @@ class Daemon:
 
     def _prepare(self) -> bool:
         """Prove that each neighbour does what we need: pause for one that is away, stop for what is misconfigured."""
-        for check in self._adapters.checks.values():
+        budget = [self._purse.check] if self._purse else []
+        for check in [*self._adapters.checks.values(), *budget]:
             try:
                 check()
             except NeighbourDown as error:
@@ -199,6 +159,7 @@ class Daemon:
             leases=self.leases,
             claims=self.claims,
             registry=self.registry,
+            solitude=self.solitude,
             settler=self.settler,
             outages=self.outages,
             drain=self.drain,
@@ -223,6 +184,7 @@ class Daemon:
             announcer=RidingAnnouncer(adapters.announcer, self.outages) if adapters.announcer else None,
             claims=self.claims,
             registry=self.registry,
+            solitude=self.solitude,
             endings=Endings(
                 ledger=ledger,
                 objects=objects,
@@ -237,13 +199,24 @@ class Daemon:
             options=PipelineOptions(
                 location=location,
                 usual=Wishes(_hints(settings), settings.formats),
-                owner=f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}",
+                owner=self._owner,
                 provider=urlsplit(settings.openai_base_url).hostname or "",
                 claim_seconds=settings.claim_seconds,
                 max_attempts=settings.max_attempts,
                 max_event_age_seconds=settings.max_event_age_seconds,
             ),
         )
+
+    def _within_budget(self) -> tuple[Transcriber, BudgetPurse | None]:
+        """The transcriber, and the purse that pays for it where there is a limit."""
+        settings, adapters = self._settings, self._adapters
+        if settings.budget_usd_per_day is None or adapters.budget_ledger is None:
+            return adapters.transcriber, None
+        price = tariff(settings.price_usd_per_minute, settings.openai_base_url)
+        chunk = dearest_request_usd(settings.model, price, settings.chunk_seconds)
+        terms = BudgetTerms(settings.budget_usd_per_day, chunk, settings.whisper_concurrency)
+        purse = BudgetPurse(adapters.budget_ledger, terms, self._owner, self.drain, self._metrics)
+        return PaidTranscriber(adapters.transcriber, purse, price), purse
 
     def _compose_speech(self) -> Speech:
         settings, adapters = self._settings, self._adapters
@@ -263,8 +236,8 @@ class Daemon:
             limits=Limits(max_audio_seconds=settings.max_audio_seconds),
             turns=Turns(self.drain),
             pool=SlotPool(settings.whisper_concurrency, settings.requests_per_minute, self.drain, self._metrics),
-            asker=Asker(adapters.transcriber, cache, options, self._metrics),
-            transcriber=adapters.transcriber,
+            asker=Asker(self._transcriber, cache, options, self._metrics),
+            transcriber=self._transcriber,
             outages=self.outages,
             metrics=self._metrics,
         )

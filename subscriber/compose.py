@@ -9,11 +9,11 @@ import mimetypes
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from subscriber.app import Adapters, Check, Daemon, Signals
+from subscriber.app import Adapters, Check, Daemon
 from subscriber.config import Settings
 from subscriber.errors import ConfigError, NotForUs
 from subscriber.inboxes import INBOX, bucket_of
@@ -21,6 +21,7 @@ from subscriber.metrics import Metrics
 from subscriber.notification import Selection
 from subscriber.outputs import OutputLocation
 from subscriber.ports import Transcriber
+from subscriber.signals import Signals
 
 if TYPE_CHECKING:
     from subscriber.adapters.inbox import InboxSource
@@ -38,7 +39,7 @@ class FolderAdapters(Adapters):
 
     source: InboxSource
     ledger: SqliteLedger
-    inbox: str
+    inbox: str = field(kw_only=True)
 
 
 @contextmanager
@@ -81,7 +82,7 @@ def cloud_adapters(settings: Settings, metrics: Metrics) -> Iterator[Adapters]:
             announcer = PubSubAnnouncer(settings.result_topic, settings.pubsub_emulator_host, metrics)
             open_ones.callback(announcer.close)
             checks["result topic"] = announcer.check
-        yield Adapters(source, ledger, objects, transcriber, announcer, checks)
+        yield Adapters(source, ledger, objects, transcriber, announcer, checks, budget_ledger=ledger)
 
 
 @contextmanager
@@ -107,7 +108,7 @@ def folder_adapters(
         }
         selection = Selection(settings.include, settings.exclude)
         source = InboxSource(folder, bucket, watch=watch, only=only, wanted=lambda name: _is_wanted(selection, name))
-        yield FolderAdapters(source, ledger, objects, transcriber, None, checks, bucket)
+        yield FolderAdapters(source, ledger, objects, transcriber, None, checks, budget_ledger=ledger, inbox=bucket)
 
 
 def _inbox(inbox: Path, outbox: Path) -> tuple[Path, str | None]:

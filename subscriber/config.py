@@ -28,6 +28,7 @@ from pydantic import (
 from subscriber.mistakes import ConfigErrors, mistakes
 from subscriber.outputs import OutputLocation
 from subscriber.setting_values import Formats, Names, full_name, lower, read_key
+from subscriber.transcribe.paying import dearest_request_usd, tariff
 
 __all__ = ["ConfigErrors", "Settings", "environ", "setting_names", "unknown_names", "variable"]
 
@@ -148,8 +149,11 @@ class Settings(BaseModel):
     """A message published longer ago is recorded dead (`expired`); must be below the subscription's retention.
     Why: an outage of 14 days loses nothing, and Pub/Sub can keep messages for 31."""
     price_usd_per_minute: float | None = Field(None, ge=0)
-    """Price of a minute of audio, for the cost metric; unset: the model's list price.
+    """Price of a minute of audio, for the cost metric and the budget; unset: the model's list price.
     Why: most pay the list price."""
+    budget_usd_per_day: float | None = Field(None, gt=0)
+    """Most that may be spent in a UTC day, by all processes with this ledger together; unset: unlimited.
+    Why: only you know it."""
     result_topic: str | None = None
     """`projects/P/topics/T`, or `T` with GOOGLE_CLOUD_PROJECT: gets a CloudEvent for every job that is done or dead.
     Why: nobody may be listening."""
@@ -226,6 +230,18 @@ class Settings(BaseModel):
         if key and not re.fullmatch(r"[!-~]+", key.get_secret_value()):
             raise ValueError("holds characters that no HTTP header takes")
         return key
+
+    @field_validator("budget_usd_per_day")
+    @classmethod
+    def _can_be_kept(cls, budget: float | None, info: ValidationInfo) -> float | None:
+        """A budget needs prices, and has to pay for a chunk at least."""
+        known = info.data
+        if budget is not None and {"price_usd_per_minute", "openai_base_url", "model", "chunk_seconds"} <= known.keys():
+            price = tariff(known["price_usd_per_minute"], known["openai_base_url"])
+            chunk = dearest_request_usd(known["model"], price, known["chunk_seconds"])
+            if budget < chunk:
+                raise ValueError(f"{budget:g} does not pay for a single chunk, which may cost {chunk:g}")
+        return budget
 
     @field_validator("retry_max_seconds")
     @classmethod

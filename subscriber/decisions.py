@@ -7,17 +7,18 @@ recognises its own earlier success by the claim's nonce and answers the same: th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
 
 from subscriber.errors import ClaimLost
 from subscriber.model import SCHEMA_VERSION, Attempt, Claim, Job, Outcome, Pin, Progress, Reason, Record, Result, State
+from subscriber.verdict import Decide, Verdict
 
 __all__ = [
     "HISTORY_LENGTH",
+    "POISON_AFTER",
     "RECORD_RETENTION",
+    "SUSPECT_AFTER",
     "ClaimRequest",
     "Decide",
     "Refusal",
@@ -32,27 +33,21 @@ __all__ = [
     "recorded_outcome",
 ]
 
-T = TypeVar("T")
-
 HISTORY_LENGTH = 10
 """How many attempts a record remembers."""
 
 RECORD_RETENTION = timedelta(days=93)
 """How long a final record is kept: three times Pub/Sub's longest retention (31 days), so no message outlives it."""
 
+SUSPECT_AFTER = 2
+"""Silent deaths after which a job is run alone: one may be anybody's, and a neighbour's poison may take a job along."""
+
+POISON_AFTER = 3
+"""Silent deaths alone, and no further than before, after which a job is dead. One or two may be the machine's: for a
+third, nodes would have to fail in just those minutes. Each costs a crash of a process, so not many more."""
+
 NEWER_SCHEMA_DEFER = timedelta(minutes=1)
 """How long we stay away from a record that a newer version wrote: a rollout brings a pod that can read it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict(Generic[T]):
-    """A decision: what the caller gets, and the record to write (None leaves the ledger as it is)."""
-
-    answer: T
-    write: Record | None = None
-
-
-Decide = Callable[[Record | None, datetime], Verdict[T]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +92,20 @@ def decide_claim(record: Record | None, now: datetime, ask: ClaimRequest) -> Ver
             return _refuse(recorded_outcome(record), timedelta(), record)
 
 
-def decide_renewal(record: Record | None, now: datetime, claim: Claim, progress: Progress, pin: Pin) -> Verdict[None]:
-    """Renew a claim, also an expired one that nobody took; what is pinned for a model stays. Raises ClaimLost."""
+def decide_renewal(
+    record: Record | None, now: datetime, claim: Claim, progress: Progress, pin: Pin, *, alone: bool = False
+) -> Verdict[None]:
+    """Renew a claim, also an expired one that nobody took; what is pinned for a model stays. Raises ClaimLost.
+
+    A job that gets further than ever is no poison: the deaths before are forgotten.
+    """
     held = _held(record, claim)
+    if progress.done > held.furthest_seconds:
+        held = replace(held, furthest_seconds=progress.done, silent_deaths=0, lone_deaths=0)
     model = pin.model or held.model
     language = pin.language or (held.language if model == held.model else None)
-    return Verdict(None, replace(held, renewed_at=now, progress=progress, model=model, language=language))
+    renewed = replace(held, renewed_at=now, progress=progress, model=model, language=language, alone=alone)
+    return Verdict(None, renewed)
 
 
 def decide_completion(record: Record | None, now: datetime, claim: Claim, result: Result) -> Verdict[Record]:
@@ -184,6 +187,9 @@ def _grant(ask: ClaimRequest, now: datetime, found: Record | None) -> Verdict[Cl
         renewed_at=now,
         claim_seconds=ask.claim_seconds,
         takeovers=base.takeovers + taken_over,
+        silent_deaths=base.silent_deaths + taken_over,
+        lone_deaths=base.lone_deaths + (taken_over and base.alone),
+        alone=False,
         next_attempt_at=None,
         history=_remember(base, now, "taken_over") if taken_over else base.history,
     )
@@ -216,6 +222,8 @@ def _claim_of(record: Record, ask: ClaimRequest, now: datetime) -> Claim:
         claim_seconds=record.claim_seconds,
         pin=Pin(record.model, record.language),
         taken_over=any((line.epoch, line.outcome) == (record.epoch - 1, "taken_over") for line in record.history),
+        suspect=record.silent_deaths >= SUSPECT_AFTER,
+        furthest_seconds=record.furthest_seconds,
         sentence=_sentence(record, ask, now),
     )
 
@@ -225,6 +233,8 @@ def _sentence(record: Record, ask: ClaimRequest, now: datetime) -> Reason | None
     if record.attempts >= ask.max_attempts:
         last = f"the last: {record.reason.kind}: {record.reason.message}" if record.reason else "no reason was recorded"
         return Reason("exhausted", f"{record.attempts} attempts failed; {last}", now)
+    if record.lone_deaths >= POISON_AFTER:
+        return Reason("poison", f"{record.lone_deaths} times the process died while it had this file alone", now)
     age = (now - ask.published_at).total_seconds()
     if age > ask.max_event_age_seconds:
         return Reason(

@@ -1,12 +1,13 @@
-"""A record as the ledger's document, and back.
+"""The ledger's documents, a job's record and the day's budget, and back.
 
 The law of this file: the field names are those that operators query by, every text has a limit, and no document makes
-a reader fail. One that we cannot read is taken for a newer version's: the decisions leave it alone, and this job alone
-waits for somebody who can.
+a reader fail. One that we cannot read is taken for a newer version's: the decisions leave it alone, and this job (or,
+for the budget, all spending) waits for somebody who can.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -14,14 +15,16 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from subscriber.budget_decisions import BUDGET_SCHEMA_VERSION, Day
 from subscriber.model import SCHEMA_VERSION, Attempt, Reason, Record, State
 
-__all__ = ["MESSAGE_LIMIT", "from_document", "to_document"]
+__all__ = ["MESSAGE_LIMIT", "day_from_document", "day_to_document", "from_document", "to_document"]
 
 MESSAGE_LIMIT = 1_000
 """Characters of a message that are kept. Eleven of them in one record stay far below Firestore's 1 MiB a document."""
 
 _RECORD = TypeAdapter(Record)
+_DAY = TypeAdapter(Day)
 _NAMES = tuple(field.name for field in fields(Record))
 _NEVER = datetime.fromtimestamp(0, UTC)
 
@@ -47,6 +50,23 @@ def from_document(document: Mapping[str, Any]) -> Record:
     except (AttributeError, OverflowError, TypeError, ValueError) as error:
         return _unreadable(document, str(error))
     return record
+
+
+def day_to_document(day: Day) -> dict[str, Any]:
+    """The budget's document, of the same plain values."""
+    return asdict(day) | {"blocks": [asdict(block) for block in day.blocks]}
+
+
+def day_from_document(document: Mapping[str, Any]) -> Day:
+    """The day of a document; one that we cannot read allows nothing, like a newer version's."""
+    try:
+        day = _DAY.validate_python(dict(document))
+        max((_NEVER, *(block.expires_at for block in day.blocks)))  # times that cannot be compared fail here
+        amounts = (day.spent_usd, *(usd for block in day.blocks for usd in (block.usd, block.spent_usd)))
+        readable = all(map(math.isfinite, amounts))
+    except (OverflowError, TypeError, ValueError):
+        readable = False
+    return day if readable else Day(day="", schema_version=BUDGET_SCHEMA_VERSION + 1)
 
 
 def _bounded(entry: Reason | Attempt) -> dict[str, Any]:

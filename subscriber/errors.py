@@ -44,6 +44,7 @@ VERDICTS = {
     "output_collision": "another source's output has the same name",
     "output_locked": "a retention policy or a hold forbids the write",
     "output_name_too_long": "the output's name would be longer than the 1,024 bytes that Cloud Storage takes",
+    "poison": "the whole process died again and again while it had this file alone in work",
     "too_large": "the object is larger than one request to the provider may be",
     "too_long": "the recording is longer than MAX_AUDIO_SECONDS, or than one request to the provider may be",
     "unanswered": "the provider left the request and its one repetition without an answer; both may have been billed",
@@ -69,6 +70,7 @@ NEIGHBOURS = ("firestore", "gcs", "pubsub", "whisper")
 """Whose outage pauses us."""
 
 PAUSES = {
+    "budget": "BUDGET_USD_PER_DAY is used up; goes on at midnight UTC, or restarted with a higher limit",
     "billing": "the provider wants money: its quota, credit or spending limit is used up",
     "configuration": "OUTPUT covers a whole bucket from which notifications come",
     "forbidden": "access is refused for a whole bucket, key, subscription or project",
@@ -122,14 +124,23 @@ class Transient(SubscriberError):
 class NeighbourDown(SubscriberError):
     """Nothing will work until the neighbour is back: pause, spend nothing, cost nobody an attempt.
 
-    `neighbour` is one of NEIGHBOURS, or `configuration`; `reason` one of PAUSES. `probe` raises this error while it
-    lasts; without one, the neighbour's own probe tells.
+    `neighbour` is one of NEIGHBOURS, `budget` or `configuration`; `reason` one of PAUSES. `probe` raises this error
+    while it lasts; without one, the neighbour's own probe tells. `maybe_billed`: the request may have arrived.
     """
 
-    def __init__(self, neighbour: str, reason: str, message: str, *, probe: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        neighbour: str,
+        reason: str,
+        message: str,
+        *,
+        probe: Callable[[], None] | None = None,
+        maybe_billed: bool = False,
+    ) -> None:
         super().__init__(message)
         self.neighbour = neighbour
         self.probe = probe
+        self.maybe_billed = maybe_billed
         self.reason = _declared(reason, PAUSES)
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Self
 
 from subscriber.decisions import decide_renewal
-from subscriber.errors import ClaimLost, Refused, SubscriberError
+from subscriber.errors import ClaimLost, Interrupted, Refused, SubscriberError
 from subscriber.log import get_logger
 from subscriber.metrics import Metrics
 from subscriber.model import Claim, Delivery, Progress
@@ -164,6 +164,8 @@ class HeldClaim:
         self.progress = Progress()
         self.pin = claim.pin
         self.lost = False
+        self.alone_until = 0.0  # on our own clock; 0 in company
+        self._interrupted = ""
         self._renew = renew
 
     @property
@@ -177,6 +179,20 @@ class HeldClaim:
             raise ClaimLost(f"the claim on {self.job_uri} was taken over")
         if time.monotonic() >= self.renewed_at + self.claim.claim_seconds:
             self._renew(self)
+
+    def before_request(self) -> None:
+        """As `ensure`, before something is paid. Raises Interrupted as well, once somebody wants the job to end."""
+        if self._interrupted:
+            raise Interrupted(self._interrupted)
+        self.ensure()
+
+    def interrupt(self, why: str) -> None:
+        """Have the job end at its next request, free of charge."""
+        self._interrupted = why
+
+    def stays_alone(self) -> bool:
+        """Whether the job, if it is alone, has still to be: it got no further than any claim before."""
+        return time.monotonic() < self.alone_until and self.progress.done <= self.claim.furthest_seconds
 
 
 class ClaimKeeper(Keeper):
@@ -211,8 +227,8 @@ class ClaimKeeper(Keeper):
 
     def renew(self, held: HeldClaim) -> None:
         """Renew now. Raises ClaimLost, after which `held.lost` is set, and NeighbourDown."""
-        asked_at = time.monotonic()
-        decide = partial(decide_renewal, claim=held.claim, progress=held.progress, pin=held.pin)
+        asked_at, alone = time.monotonic(), held.stays_alone()
+        decide = partial(decide_renewal, claim=held.claim, progress=held.progress, pin=held.pin, alone=alone)
         try:
             self._ledger.transact(held.claim.job, decide)
         except ClaimLost:
@@ -220,6 +236,8 @@ class ClaimKeeper(Keeper):
             self._count("lost")
             raise
         held.renewed_at = self._last_success = asked_at
+        if not alone:
+            held.alone_until = 0.0  # recorded before anybody joins it, so that it does not answer for their deaths
         self._count("ok")
 
     def turn(self) -> None:

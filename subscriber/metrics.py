@@ -77,7 +77,10 @@ class _Declared(Generic[M]):
         text: str,
         series: Iterable[tuple[str, ...]],
         labels: Mapping[str, Iterable[str] | None],
+        *,
+        shown: bool = True,
     ) -> None:
+        self._shown = shown
         self._kind = kind
         self._text = text
         self._series = tuple(series)
@@ -91,8 +94,8 @@ class _Declared(Generic[M]):
         raise AttributeError(self._name)
 
     def make(self, registry: CollectorRegistry, models: Iterable[str]) -> M:
-        """Make the metric with all its series, at 0."""
-        made = self._kind(self._name, self._text, list(self._labels), registry=registry)
+        """Make the metric with all its series, at 0; one that need not apply is registered by whoever needs it."""
+        made = self._kind(self._name, self._text, list(self._labels), registry=registry if self._shown else None)
         products = itertools.product(*(models if known is None else known for known in self._labels.values()))
         for values in [*self._series, *products] if self._labels else []:
             made.labels(*values)
@@ -110,6 +113,10 @@ def _counter(text: str, *series: tuple[str, ...], **labels: Iterable[str] | None
 
 def _gauge(text: str, **labels: Iterable[str] | None) -> _Declared[Gauge]:
     return _Declared(Gauge, text, (), labels)
+
+
+def _gauge_where_it_applies(text: str) -> _Declared[Gauge]:
+    return _Declared(Gauge, text, (), {}, shown=False)
 
 
 def _histogram(text: str, buckets: tuple[float, ...], **labels: Iterable[str] | None) -> _Declared[Histogram]:
@@ -198,6 +205,7 @@ class Metrics:
     possibly_billed_seconds = _counter("Audio of requests whose answer never came.", model=None)
     chunks = _counter("Chunks by where their verdict came from.", source=("paid", "cache", "silent"))
     cost_usd = _counter("Estimated cost in US dollars.", model=None)
+    budget_remaining_usd = _gauge_where_it_applies("US dollars that are left of today's budget; absent without one.")
     provider_paused = _gauge("1 while a neighbour's outage of this reason pauses us.", reason=PAUSES)
     last_success_timestamp_seconds = _gauge("Unix time of the last transcript, at first of our start.")
     draining = _gauge("1 once we were told to stop.")
@@ -223,6 +231,11 @@ class Metrics:
     def watch_staleness(self, kind: str, seconds: Callable[[], float]) -> None:
         """Ask `seconds` at every scrape how long ago the keeper of that kind (ack, claim) last succeeded."""
         self.lease_staleness_seconds.labels(kind).set_function(seconds)
+
+    def show_budget(self) -> Gauge:
+        """The gauge of what remains of the day's budget, from now on among the others."""
+        self.registry.register(self.budget_remaining_usd)
+        return self.budget_remaining_usd
 
     def render(self) -> bytes:
         """Prometheus's text format 0.0.4."""

@@ -154,7 +154,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the ledger knows of one job. Times are the database's, UTC; lengths are seconds."""
+    """What the ledger knows of one job. Times are the database's, UTC; lengths are seconds.
+
+    `silent_deaths`: claims that ended without a word since the job last got further than before, `lone_deaths` those of
+    them that were run alone; `alone`: the present claim is. `furthest_seconds`: how far any claim got.
+    """
 
     bucket: str
     name: str
@@ -170,6 +174,10 @@ class Record:
     message_id: str = ""
     attempts: int = 0
     takeovers: int = 0
+    silent_deaths: int = 0
+    lone_deaths: int = 0
+    alone: bool = False
+    furthest_seconds: float = 0.0
     next_attempt_at: datetime | None = None
     reason: Reason | None = None
     history: tuple[Attempt, ...] = ()
@@ -207,8 +215,9 @@ NO_PIN = Pin()
 class Claim:
     """Our right to work on a job. Every late writer is fenced by `epoch`; only `nonce` says that a claim is ours.
 
-    `attempt` counts from 1. `pin` is what an earlier claim began the file with. `sentence` is set when the job may only
-    be buried (no attempts left, message too old).
+    `attempt` counts from 1. `pin` is what an earlier claim began the file with. A `suspect` is run alone in its process
+    until it gets further than `furthest_seconds`. `sentence` is set when the job may only be buried (no attempts left,
+    message too old, poison).
     """
 
     job: Job
@@ -218,6 +227,8 @@ class Claim:
     claim_seconds: float
     pin: Pin = NO_PIN
     taken_over: bool = False
+    suspect: bool = False
+    furthest_seconds: float = 0.0
     sentence: Reason | None = None
 
 

@@ -60,14 +60,15 @@ class Outages:
         Also those of another one that the call meets: a request to the provider may ask the ledger for its claim first.
         Raises Transient when the call fails while the neighbour is well, Interrupted in a drain or a long outage.
         """
-        met = neighbour
-        for _ in range(OWN_FAILURES):
+        met, own_failures = neighbour, 0
+        while own_failures < OWN_FAILURES:
             self._await(met)
             self._await(neighbour)
             try:
                 return call()
             except NeighbourDown as error:
                 met, failure = error.neighbour, error
+                own_failures += met != "budget"  # money that another request took first is no failure of this one
                 self.suspect(error)
         raise Transient(OWN_REASON[met], f"{met} is well, but not for this: {failure}") from failure
 

@@ -30,6 +30,7 @@ from subscriber.ports import Announcer, Ledger, Objects
 from subscriber.registry import Registry
 from subscriber.render import render, render_json
 from subscriber.settlement import Settler
+from subscriber.solitude import Solitude
 from subscriber.transcribe.speech import Speech
 from subscriber.transcript import Transcript
 from subscriber.wishes import Wishes, wishes_of
@@ -69,6 +70,7 @@ class Pipeline:
         announcer: Announcer | None,
         claims: ClaimKeeper,
         registry: Registry,
+        solitude: Solitude,
         endings: Endings,
         settler: Settler,
         outages: Outages,
@@ -82,6 +84,7 @@ class Pipeline:
         self._announcer = announcer
         self._claims = claims
         self._registry = registry
+        self._solitude = solitude
         self._endings = endings
         self._settler = settler
         self._outages = outages
@@ -122,13 +125,14 @@ class Pipeline:
             self._finish(self._registry.finish(job), ending, began)
 
     def _attempt(self, job: Job, delivery: Delivery) -> Ending:
-        asked_at = time.monotonic()
-        answer = self._claim(job, delivery.message)
-        if isinstance(answer, Refusal):
-            ending = _refused(answer)
-        else:
-            with self._claims.holding(answer, asked_at) as held:
-                ending = self._under_claim(held)
+        with self._solitude.company():
+            asked_at = time.monotonic()
+            answer = self._claim(job, delivery.message)
+            if isinstance(answer, Refusal):
+                ending = _refused(answer)
+            else:
+                with self._claims.holding(answer, asked_at) as held:
+                    ending = self._under_claim(held)
         self._announce(job, ending.record)
         return ending
 
@@ -136,11 +140,12 @@ class Pipeline:
         """The main line, and the ways of leaving it."""
         try:
             self._accept_sentence(held.claim)
-            recording = self._open(held.claim.job)
-            wishes = self._wishes(recording)
-            transcript = self._transcribe(held, recording, wishes)
-            outputs = self._write(held, recording, transcript, wishes.formats)
-            return self._complete(held.claim, transcript, outputs)
+            with self._solitude.if_suspect(held):
+                recording = self._open(held.claim.job)
+                wishes = self._wishes(recording)
+                transcript = self._transcribe(held, recording, wishes)
+                outputs = self._write(held, recording, transcript, wishes.formats)
+                return self._complete(held.claim, transcript, outputs)
         except Gone as gone:
             return self._endings.without_transcript(held.claim, State.GONE, str(gone))
         except Superseded as newer:
@@ -167,7 +172,7 @@ class Pipeline:
         return answer
 
     def _accept_sentence(self, claim: Claim) -> None:
-        """A claim without attempts left, or of too old a message, may only bury its job."""
+        """A claim without attempts left, of too old a message or of poison may only bury its job."""
         if claim.sentence:
             raise Permanent(claim.sentence.kind, claim.sentence.message)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
+from subscriber.budget_decisions import DecideDay
 from subscriber.decisions import Decide
 from subscriber.model import Delivery, Job, ObjectInfo, Record
 from subscriber.transcript import Answer, SpeechRequest
 
-__all__ = ["Announcer", "Ledger", "Objects", "Source", "Transcriber"]
+__all__ = ["Announcer", "BudgetLedger", "Ledger", "Objects", "Source", "Transcriber"]
 
 T = TypeVar("T")
 
@@ -48,6 +49,13 @@ class Ledger(Protocol):
         `decide` gets the record and the ledger's own time of that read; it may run several times, also after a commit
         of its own whose answer was lost. What it raises is passed on and nothing is written. Raises NeighbourDown.
         """
+
+
+class BudgetLedger(Protocol):
+    """The day's budget, one document beside the records, shared by every process that has the ledger."""
+
+    def transact_budget(self, decide: DecideDay[T]) -> T:
+        """As `Ledger.transact` does with a record."""
 
 
 class Objects(Protocol):

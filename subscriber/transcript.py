@@ -93,11 +93,15 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
-    """What one request to a provider carries. `filename`'s ending tells the container, `fields` all that is beside."""
+    """What one request to a provider carries. `filename`'s ending tells the container, `fields` all that is beside.
+
+    `seconds` is the length of its sound, which is what it costs.
+    """
 
     data: bytes
     filename: str
     model: str
+    seconds: float
     fields: Mapping[str, str | list[str]] = field(default_factory=dict)
     timeout_seconds: float = 600.0
 

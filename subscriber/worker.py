@@ -25,6 +25,7 @@ from subscriber.pipeline import Pipeline
 from subscriber.ports import Ledger, Source
 from subscriber.registry import Registry
 from subscriber.settlement import Settler
+from subscriber.solitude import Solitude
 
 __all__ = ["Worker"]
 
@@ -53,6 +54,7 @@ class Worker:
         leases: LeaseKeeper,
         claims: ClaimKeeper,
         registry: Registry,
+        solitude: Solitude,
         settler: Settler,
         outages: Outages,
         drain: Drain,
@@ -67,6 +69,7 @@ class Worker:
         self._leases = leases
         self._claims = claims
         self._registry = registry
+        self._solitude = solitude
         self._settler = settler
         self._outages = outages
         self._drain = drain
@@ -145,7 +148,7 @@ class Worker:
         """Do it, and go on with a job that has waited for the place: the pull loop may be in a long poll."""
         try:
             self._do(delivery, do)
-            while not (self._drain.draining or self._outages.paused) and (woken := self._registry.wake()):
+            while self._may_go_on() and (woken := self._registry.wake()):
                 self._tell()
                 job, leader = woken
                 self._do(leader, partial(self._pipeline.work, job))
@@ -153,6 +156,9 @@ class Worker:
             with self._changed:
                 self._in_work.discard(place)
                 self._tell()
+
+    def _may_go_on(self) -> bool:
+        return not (self._drain.draining or self._outages.paused or self._solitude.closed)
 
     def _do(self, delivery: Delivery, do: Callable[[Delivery], None]) -> None:
         try:
@@ -168,13 +174,13 @@ class Worker:
 
     def _free_places(self) -> int:
         with self._changed:
-            return self._max_jobs - len(self._in_work)
+            return 0 if self._solitude.closed else self._max_jobs - len(self._in_work)
 
     def _room(self) -> int:
         """How many deliveries may be taken now: each needs a place, and a place in the queue should it be large."""
         with self._changed:
             threads = len(self._in_work)
-            return max(0, min(self._max_jobs - threads, self._registry.room(threads)))
+            return max(0, min(self._free_places(), self._registry.room(threads)))
 
     def _count(self) -> None:
         self._metrics.jobs_in_flight.set(len(self._in_work))

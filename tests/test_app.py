@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from subscriber.app import Adapters, Daemon, Signals
+from subscriber.app import Adapters, Daemon
 from subscriber.compose import local_settings
 from subscriber.metrics import Metrics
+from subscriber.signals import Signals
 from tests.crash.lives import Stage, spoken
 
 

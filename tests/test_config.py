@@ -77,6 +77,12 @@ def test_all_mistakes_are_reported_at_once_one_a_line_by_their_variables() -> No
         ({"SUBSCRIBER_MAX_JOBS": "0"}, "greater than or equal to 1, not '0'"),
         ({"SUBSCRIBER_LANGUAGE": "english"}, "SUBSCRIBER_LANGUAGE"),
         ({"SUBSCRIBER_LOG_LEVEL": "loud"}, "should be 'debug', 'info', 'warning' or 'error', not 'loud'"),
+        ({"SUBSCRIBER_BUDGET_USD_PER_DAY": "0"}, "greater than 0, not '0'"),
+        ({"SUBSCRIBER_BUDGET_USD_PER_DAY": "0.002"}, "0.002 does not pay for a single chunk, which may cost 0.003"),
+        (
+            {"SUBSCRIBER_BUDGET_USD_PER_DAY": "5", "OPENAI_BASE_URL": "http://whisper:9000/v1"},
+            "BUDGET_USD_PER_DAY: needs SUBSCRIBER_PRICE_USD_PER_MINUTE: what whisper-1 costs there is not known",
+        ),
         ({"SUBSCRIBER_RESULT_TOPIC": "ab"}, "SUBSCRIBER_RESULT_TOPIC"),
         ({"OPENAI_BASE_URL": "https://me:secret@host/v1"}, "must carry no user, password or query"),
         ({"OPENAI_API_KEY": ""}, "is required for api.openai.com"),

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from subscriber.backoff import backoff_seconds
 from subscriber.decisions import (
     HISTORY_LENGTH,
+    POISON_AFTER,
     RECORD_RETENTION,
+    SUSPECT_AFTER,
     Refusal,
     decide_announced,
     decide_claim,
@@ -119,7 +121,7 @@ def test_a_message_that_is_too_old_may_only_bury_its_job() -> None:
 def test_a_renewal_moves_the_claims_end_even_past_its_expiry_while_nobody_took_it() -> None:
     expired = ending_in(timedelta(hours=-1))
     renewed = decide_renewal(expired, NOW, CLAIM, Progress(30.0, 61.5), Pin()).write
-    assert renewed == replace(expired, renewed_at=NOW, progress=Progress(30.0, 61.5))
+    assert renewed == replace(expired, renewed_at=NOW, progress=Progress(30.0, 61.5), furthest_seconds=30.0)
 
 
 @pytest.mark.parametrize("deed", ["complete", "bury", "end gone", "end superseded"])
@@ -169,6 +171,90 @@ def test_a_failed_job_waits_and_a_released_one_does_not() -> None:
     assert (failed.next_attempt_at, failed.reason) == (NOW + timedelta(seconds=20), REASON)
     assert (released.next_attempt_at, released.reason) == (NOW, CLAIMED.reason)
     assert isinstance(decide_claim(released, NOW, ASK).answer, Claim)
+
+
+def dies(record: Record | None, *, alone: bool = False, reached: float = 0.0, renewals: int = 1) -> Record:
+    """A claim of the job, its renewals, and its owner's death without a word: what is left a while later."""
+    claim, claimed = _claimed(record)
+    for _ in range(renewals):
+        claimed = decide_renewal(claimed, NOW, claim, Progress(reached), Pin(), alone=alone).write or claimed
+    return replace(claimed, renewed_at=NOW - timedelta(days=1))
+
+
+def _claimed(record: Record | None) -> tuple[Claim, Record]:
+    verdict = decide_claim(record, NOW, replace(ASK, nonce=f"of epoch {record.epoch + 1 if record else 1}"))
+    assert isinstance(verdict.answer, Claim)
+    assert verdict.write
+    return verdict.answer, verdict.write
+
+
+def test_a_job_that_died_twice_without_a_word_is_run_alone_from_then_on() -> None:
+    record, suspects = None, []
+    for _ in range(SUSPECT_AFTER + 2):
+        suspects.append(_claimed(record)[0].suspect)
+        record = dies(record)
+    assert suspects == [False, False, True, True]
+
+
+def test_deaths_in_company_condemn_nobody() -> None:
+    """However often a neighbour's poison took the job along, also while it waited for its turn to be alone."""
+    record = None
+    for _ in range(20):
+        record = dies(record)
+    claim, claimed = _claimed(record)
+    assert claim.sentence is None
+    assert (claimed.silent_deaths, claimed.lone_deaths, claimed.attempts) == (20, 0, 0)
+
+
+def test_a_job_that_dies_alone_again_and_again_is_dead() -> None:
+    record, sentences = None, []
+    for death in range(SUSPECT_AFTER + POISON_AFTER):
+        record = dies(record, alone=death >= SUSPECT_AFTER)
+        sentences.append(_claimed(record)[0].sentence)
+    assert sentences[:-1] == [None] * (len(sentences) - 1)
+    assert sentences[-1] == Reason("poison", "3 times the process died while it had this file alone", NOW)
+
+
+def test_a_job_that_gets_further_each_time_is_never_condemned() -> None:
+    """A long file in a process that lives for ten minutes at a time."""
+    record = None
+    for life in range(50):
+        assert _claimed(record)[0].suspect is False
+        record = dies(record, reached=30.0 * (life + 1))
+    assert _claimed(record)[0].sentence is None
+    for _ in range(SUSPECT_AFTER + POISON_AFTER):
+        record = dies(record, alone=True, reached=30.0 * 50)
+    assert _claimed(record)[0].sentence, "but one that only gets to where it was"
+
+
+def test_a_suspect_that_gets_further_is_one_no_longer() -> None:
+    record = None
+    for _ in range(SUSPECT_AFTER):
+        record = dies(record, reached=60.0)
+    record = dies(dies(record, reached=60.0), alone=True, reached=60.0)
+    claim, _ = _claimed(record)
+    assert (claim.suspect, claim.furthest_seconds) == (True, 60.0)
+    assert _claimed(dies(record, alone=True, reached=60.5))[0].suspect is False
+
+
+@pytest.mark.parametrize("deed", ["release", "retry"])
+def test_an_end_with_a_word_is_no_silent_death(deed: str) -> None:
+    record: Record | None = None
+    for _ in range(SUSPECT_AFTER + 1):
+        claim, claimed = _claimed(record)
+        written = BY_OWNER[deed](claim)(claimed, NOW).write
+        assert written
+        record = replace(written, next_attempt_at=NOW, attempts=0)
+    assert _claimed(record)[1].silent_deaths == 0
+
+
+def test_a_new_claim_is_in_company_until_its_solitude_is_recorded() -> None:
+    before = dies(dies(dies(None)), alone=True)
+    assert before.alone
+    claim, claimed = _claimed(before)
+    assert (claim.suspect, claimed.alone, claimed.lone_deaths) == (True, False, 1)
+    after = _claimed(dies(before))[1]
+    assert (after.silent_deaths, after.lone_deaths) == (4, 1)
 
 
 def test_a_settled_job_is_announced_once_and_an_open_one_never() -> None:

@@ -25,11 +25,16 @@ FULL = replace(
     announced_at=NOW,
     expires_at=NOW + timedelta(days=93),
     progress=Progress(30.5, 61.5),
+    silent_deaths=2,
+    lone_deaths=1,
+    alone=True,
+    furthest_seconds=30.5,
     **{name: getattr(RESULT, name) for name in RESULT.__slots__},
 )
 
 PROMISED = (
     "schema_version bucket name generation output state epoch nonce owner renewed_at claim_seconds attempts takeovers "
+    "silent_deaths lone_deaths alone furthest_seconds "
     "next_attempt_at reason history message_id created_at completed_at announced_at outputs audio_seconds "
     "billed_seconds cost_usd model language fingerprint progress expires_at"
 )
@@ -54,7 +59,7 @@ def test_a_record_survives_the_way_there_and_back(record: Record) -> None:
 
 
 def test_the_document_holds_plain_values_only() -> None:
-    plain = {str, int, float, type(None), datetime, list, dict}
+    plain = {str, int, float, bool, type(None), datetime, list, dict}
     assert {type(value) for value in to_document(FULL).values()} <= plain
 
 

@@ -33,6 +33,7 @@ NAMES = [
     "subscriber_possibly_billed_seconds_total",
     "subscriber_chunks_total",
     "subscriber_cost_usd_total",
+    "subscriber_budget_remaining_usd",
     "subscriber_provider_paused",
     "subscriber_last_success_timestamp_seconds",
     "subscriber_draining",
@@ -124,6 +125,13 @@ def test_no_histogram_has_more_than_twelve_buckets_and_those_of_jobs_reach_six_h
     series = [(name, frozenset(pair for pair in labels if pair[0] != "le")) for name, labels in buckets]
     assert max(map(series.count, series)) == 12
     assert sample("subscriber_job_seconds_bucket", le="21600.0") in buckets
+
+
+def test_what_remains_of_the_budget_is_shown_only_where_there_is_one() -> None:
+    metrics = Metrics()
+    assert b"budget_remaining" not in metrics.render()
+    metrics.show_budget().set(3.5)
+    assert samples(metrics)[sample("subscriber_budget_remaining_usd")] == 3.5
 
 
 def test_timestamps_start_at_the_start() -> None:

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from subscriber import outage as module
-from subscriber.app import Adapters, Daemon, Signals
+from subscriber.app import Adapters, Daemon
 from subscriber.decisions import Decide
 from subscriber.drain import Drain
 from subscriber.errors import (
@@ -30,6 +30,7 @@ from subscriber.metrics import Metrics
 from subscriber.model import Job, State
 from subscriber.outage import LET_GO_SECONDS, OWN_FAILURES, Outages
 from subscriber.ports import Ledger
+from subscriber.signals import Signals
 from subscriber.transcript import Answer
 from tests.crash.lives import Stage, lend_decoders, spoken
 

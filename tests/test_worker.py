@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from subscriber.app import Adapters, Daemon, Signals
+from subscriber.app import Adapters, Daemon
 from subscriber.compose import local_settings
 from subscriber.errors import NeighbourDown
 from subscriber.metrics import Metrics
 from subscriber.model import Delivery, Job, Message
+from subscriber.signals import Signals
 from tests.crash.lives import Stage, spoken
 from tests.daemon import PATIENCE_SECONDS, until
 

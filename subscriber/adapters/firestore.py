@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from google.api_core import exceptions
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
@@ -34,14 +35,17 @@ from google.cloud.firestore_v1.types import (
 )
 
 from subscriber.backoff import backoff_seconds
+from subscriber.budget_decisions import Day, DecideDay
 from subscriber.channels import open_channel
 from subscriber.decisions import Decide
-from subscriber.documents import from_document, to_document
+from subscriber.documents import day_from_document, day_to_document, from_document, to_document
 from subscriber.errors import ConfigError, NeighbourDown
 from subscriber.model import Job, Record
+from subscriber.verdict import Decision
 
 __all__ = ["FirestoreLedger"]
 
+D = TypeVar("D")
 T = TypeVar("T")
 
 _CALL_SECONDS = 5.0
@@ -67,19 +71,33 @@ _OPTIMISTIC = TransactionOptions(
 )
 
 
-class _Found(NamedTuple):
-    """What a read brought: the record, the time of the read, and the transaction that began with it, if any."""
+@dataclass(frozen=True)
+class _Kind(Generic[D]):
+    """A kind of document, which has a collection of its own, beside the ledger's."""
 
-    record: Record | None
+    collection_ending: str
+    to_document: Callable[[D], dict[str, Any]]
+    from_document: Callable[[Mapping[str, Any]], D]
+
+
+_RECORDS = _Kind[Record]("", to_document, from_document)
+_BUDGET = _Kind[Day]("-budget", day_to_document, day_from_document)
+
+
+class _Found(NamedTuple, Generic[D]):
+    """What a read brought: the document, the time of the read, and the transaction that began with it, if any."""
+
+    document: D | None
     read_at: datetime
     transaction: bytes
 
 
 class FirestoreLedger:
-    """A `Ledger` in one collection. Threads may share it; `emulator_host` (HOST:PORT) replaces Google's endpoint.
+    """A `Ledger` in one collection, and a `BudgetLedger` in another beside it.
 
-    Raises ConfigError when there are no credentials. A read is one RPC, a transaction two: read and begin, then commit
-    or roll back. `deadline_seconds` bounds all tries of one call.
+    Threads may share it; `emulator_host` (HOST:PORT) replaces Google's endpoint. Raises ConfigError when there are no
+    credentials. A read is one RPC, a transaction two: read and begin, then commit or roll back. `deadline_seconds`
+    bounds all tries of one call.
     """
 
     def __init__(
@@ -102,7 +120,7 @@ class FirestoreLedger:
     def check(self) -> None:
         """Prove that we can read, once, by a document that need not exist. Raises ConfigError or NeighbourDown."""
         try:
-            self._fetch("check", time.monotonic() + _CALL_SECONDS)
+            self._fetch(_RECORDS, "check", time.monotonic() + _CALL_SECONDS)
         except _MISCONFIGURED as error:
             _, project, _, database = self._database.split("/")
             create = f"gcloud firestore databases create --project={project} --database='{database}'"
@@ -112,11 +130,15 @@ class FirestoreLedger:
 
     def transact(self, job: Job, decide: Decide[T]) -> T:
         """Read, decide, write, all or nothing; see `ports.Ledger`. Raises NeighbourDown and what `decide` raises."""
-        return self._patiently(lambda ends_at: self._transact(job, decide, ends_at))
+        return self._patiently(lambda ends_at: self._transact(_RECORDS, job.id, decide, ends_at))
+
+    def transact_budget(self, decide: DecideDay[T]) -> T:
+        """The same with the day's budget."""
+        return self._patiently(lambda ends_at: self._transact(_BUDGET, "day", decide, ends_at))
 
     def read(self, job: Job) -> Record | None:
         """The job's record as it is. Raises NeighbourDown."""
-        return self._patiently(lambda ends_at: self._fetch(job.id, ends_at).record)
+        return self._patiently(lambda ends_at: self._fetch(_RECORDS, job.id, ends_at).document)
 
     def close(self) -> None:
         """Close the connection; no call may follow."""
@@ -139,22 +161,31 @@ class FirestoreLedger:
                 time.sleep(wait)
         raise AssertionError
 
-    def _transact(self, job: Job, decide: Decide[T], ends_at: float) -> T:
-        found = self._fetch(job.id, ends_at, _OPTIMISTIC)
+    def _transact(
+        self,
+        kind: _Kind[D],
+        document_id: str,
+        decide: Callable[[D | None, datetime], Decision[T, D]],
+        ends_at: float,
+    ) -> T:
+        found = self._fetch(kind, document_id, ends_at, _OPTIMISTIC)
         committed = False
         try:
-            verdict = decide(found.record, found.read_at)
-            if verdict.write:
-                self._commit(job.id, verdict.write, found.transaction, ends_at)
+            decision = decide(found.document, found.read_at)
+            if decision.write:
+                document = self._document(kind, document_id, decision.write)
+                self._commit(document, found.transaction, ends_at)
                 committed = True
-            return verdict.answer
+            return decision.answer
         finally:
             if not committed:
                 self._roll_back(found.transaction, ends_at)
 
-    def _fetch(self, document_id: str, ends_at: float, begin: TransactionOptions | None = None) -> _Found:
+    def _fetch(
+        self, kind: _Kind[D], document_id: str, ends_at: float, begin: TransactionOptions | None = None
+    ) -> _Found[D]:
         """A strongly consistent read. Of Firestore's two reads, only the batch tells its time."""
-        name = f"{self._collection}/{document_id}"
+        name = self._name(kind, document_id)
         request = BatchGetDocumentsRequest(database=self._database, documents=[name], new_transaction=begin)
         transaction = b""
         for wrapped in self._client.batch_get_documents(request=request, **self._call(ends_at)):
@@ -163,16 +194,22 @@ class FirestoreLedger:
             read_at = answer.read_time.ToDatetime(UTC)
             if answer.HasField("found"):
                 fields = {field: _decode(value) for field, value in answer.found.fields.items()}
-                return _Found(from_document(fields), read_at, transaction)
+                return _Found(kind.from_document(fields), read_at, transaction)
             if answer.HasField("missing"):
                 return _Found(None, read_at, transaction)
         raise NeighbourDown("firestore", "unavailable", "a read brought no answer")
 
-    def _commit(self, document_id: str, record: Record, transaction: bytes, ends_at: float) -> None:
-        """Replace the whole document: the record is all there is, and one that a newer version wrote is never ours."""
-        document = Document(name=f"{self._collection}/{document_id}")
-        for name, value in to_document(record).items():
+    def _name(self, kind: _Kind[Any], document_id: str) -> str:
+        return f"{self._collection}{kind.collection_ending}/{document_id}"
+
+    def _document(self, kind: _Kind[D], document_id: str, content: D) -> Document:
+        document = Document(name=self._name(kind, document_id))
+        for name, value in kind.to_document(content).items():
             _encode(Document.pb(document).fields[name], value)
+        return document
+
+    def _commit(self, document: Document, transaction: bytes, ends_at: float) -> None:
+        """Replace the whole document: it is all there is, and one that a newer version wrote is never ours."""
         request = CommitRequest(database=self._database, writes=[Write(update=document)], transaction=transaction)
         self._client.commit(request=request, **self._call(ends_at))
 

@@ -160,13 +160,13 @@ class OpenAITranscriber:
 
     def probe(self, model: str, fields: Mapping[str, str | list[str]]) -> None:
         """As the port says."""
-        request = SpeechRequest(_second_of_silence(), "probe.wav", model, fields, timeout_seconds=PROBE_SECONDS)
+        request = SpeechRequest(_second_of_silence(), "probe.wav", model, 1.0, fields, timeout_seconds=PROBE_SECONDS)
         try:
             self._send(request)
         except (Permanent, RateLimited, FormatRefused):
             return  # it speaks to us
         except Transient as error:
-            raise NeighbourDown("whisper", "unavailable", str(error)) from error
+            raise NeighbourDown("whisper", "unavailable", str(error), maybe_billed=True) from error
 
     def transcribe(self, request: SpeechRequest) -> Answer:
         """As the port says; counts the request by how it ended."""

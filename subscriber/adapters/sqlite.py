@@ -11,19 +11,23 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
+from subscriber.budget_decisions import Day, DecideDay
 from subscriber.decisions import Decide
-from subscriber.documents import from_document, to_document
+from subscriber.documents import day_from_document, day_to_document, from_document, to_document
 from subscriber.errors import ConfigError, NeighbourDown
 from subscriber.model import Job, Record
+from subscriber.verdict import Decision
 
 __all__ = ["SqliteLedger"]
 
+D = TypeVar("D")
 T = TypeVar("T")
 
 _BUSY_SECONDS = 15.0
@@ -33,13 +37,41 @@ _OPENING = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 CREATE TABLE IF NOT EXISTS records (id TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS budget (id TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 """
 # FULL, because with NORMAL a power cut may take back the last commits: a job that was done would be run and perhaps be
 # paid for again. It costs one fsync a commit, of which a job has a handful. WAL lets readers in meanwhile.
 
 
+@dataclass(frozen=True)
+class _Kind(Generic[D]):
+    """A kind of document, which has a table of its own: how one is found there, and how it is put."""
+
+    find: str
+    put: str
+    to_document: Callable[[D], dict[str, Any]]
+    from_document: Callable[[Mapping[str, Any]], D]
+
+
+_RECORDS = _Kind[Record](
+    "SELECT document FROM records WHERE id = ?",
+    "INSERT OR REPLACE INTO records VALUES (?, ?)",
+    to_document,
+    from_document,
+)
+_BUDGET = _Kind[Day](
+    "SELECT document FROM budget WHERE id = ?",
+    "INSERT OR REPLACE INTO budget VALUES (?, ?)",
+    day_to_document,
+    day_from_document,
+)
+
+
 class SqliteLedger:
-    """A `Ledger` in the file `path`, which `check` creates. Threads may share it; they take turns at one connection."""
+    """A `Ledger` and `BudgetLedger` in the file `path`, which `check` creates.
+
+    Threads may share it; they take turns at one connection.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -56,17 +88,16 @@ class SqliteLedger:
 
     def transact(self, job: Job, decide: Decide[T]) -> T:
         """Read, decide, write in one transaction; see `ports.Ledger`. Raises NeighbourDown and what `decide` raises."""
-        with self._connection() as connection, _immediate(connection):
-            verdict = decide(_find(connection, job), datetime.now(UTC))
-            if verdict.write:
-                text = json.dumps(to_document(verdict.write), default=datetime.isoformat)
-                connection.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (job.id, text))
-        return verdict.answer
+        return self._transact(_RECORDS, job.id, decide)
+
+    def transact_budget(self, decide: DecideDay[T]) -> T:
+        """The same with the day's budget."""
+        return self._transact(_BUDGET, "day", decide)
 
     def read(self, job: Job) -> Record | None:
         """The job's record as it is. Raises NeighbourDown."""
         with self._connection() as connection:
-            return _find(connection, job)
+            return _find(connection, _RECORDS, job.id)
 
     def close(self) -> None:
         """Close the file; a later call opens it again."""
@@ -74,6 +105,14 @@ class SqliteLedger:
             connection, self._opened = self._opened, None
             if connection:
                 connection.close()
+
+    def _transact(self, kind: _Kind[D], document_id: str, decide: Callable[[D | None, datetime], Decision[T, D]]) -> T:
+        with self._connection() as connection, _immediate(connection):
+            decision = decide(_find(connection, kind, document_id), datetime.now(UTC))
+            if decision.write:
+                text = json.dumps(kind.to_document(decision.write), default=datetime.isoformat)
+                connection.execute(kind.put, (document_id, text))
+        return decision.answer
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -124,6 +163,6 @@ def _immediate(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _find(connection: sqlite3.Connection, job: Job) -> Record | None:
-    row = connection.execute("SELECT document FROM records WHERE id = ?", (job.id,)).fetchone()
-    return from_document(json.loads(row[0])) if row else None
+def _find(connection: sqlite3.Connection, kind: _Kind[D], document_id: str) -> D | None:
+    row = connection.execute(kind.find, (document_id,)).fetchone()
+    return kind.from_document(json.loads(row[0])) if row else None

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from subscriber import config
 from subscriber.adapters.inbox import InboxSource
-from subscriber.app import Daemon, signals
+from subscriber.app import Daemon
 from subscriber.bars import Bar, bars, clock
 from subscriber.cli.running import configure_log
 from subscriber.cli.summary import Line, Result, exit_code, line_of, report
@@ -32,6 +32,7 @@ from subscriber.config import Settings
 from subscriber.errors import ConfigError
 from subscriber.metrics import Metrics
 from subscriber.model import Job
+from subscriber.signals import signals
 from subscriber.text import printable
 
 __all__ = ["run_local"]

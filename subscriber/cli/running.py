@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TextIO
 
 from subscriber import config
-from subscriber.app import signals
 from subscriber.compose import cloud_adapters, serve
 from subscriber.config import Settings
 from subscriber.log import configure, get_logger
 from subscriber.metrics import Metrics
+from subscriber.signals import signals
 
 __all__ = ["configure_log", "run_daemon"]
 

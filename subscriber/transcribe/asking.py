@@ -156,6 +156,7 @@ class Asker:
             # The provider learns nothing of the object's name.
             filename=f"chunk-{question.span.index:05}.flac",
             model=question.model,
+            seconds=question.seconds,
             fields=question.fields,
             # A request and its one repetition fit into what a job is given.
             timeout_seconds=min(limit, self.options.stall_seconds / 2),

@@ -93,7 +93,7 @@ class RecordingOnItsWay:
         if self._pins and self._asked in {PIN_CHUNKS, PIN_WITHIN}:
             self._settle_language(total_seconds)
         question = self._asker.question(cut.pcm, span, self.model, self._hints)
-        self._pending.append(self._asker.begin(self._lane, question, self._held.ensure))
+        self._pending.append(self._asker.begin(self._lane, question, self._held.before_request))
         self._asked += 1
 
     def _settle_language(self, total_seconds: float | None) -> None:
@@ -170,7 +170,7 @@ class RecordingOnItsWay:
 
         def again() -> Future[Judgement]:
             nonlocal source
-            anew = self._asker.begin(self._lane, self._asker.anew(asking.question), self._held.ensure)
+            anew = self._asker.begin(self._lane, self._asker.anew(asking.question), self._held.before_request)
             source = anew.source
             return anew.judgement
 
@@ -187,7 +187,7 @@ class RecordingOnItsWay:
         """Send it at once; what is returned waits for the answer."""
 
         def submit() -> Future[Answer]:
-            return self._lane.submit(partial(self._asker.ask, self._asker.anew(part), self._held.ensure))
+            return self._lane.submit(partial(self._asker.ask, self._asker.anew(part), self._held.before_request))
 
         return partial(self._answer_of, submit(), submit)
 

@@ -76,7 +76,13 @@ TIMED: Fields = {"response_format": "verbose_json", "timestamp_granularities": [
 
 
 def ask(transcriber: OpenAITranscriber, **more: Any) -> Answer:
-    given: dict[str, Any] = {"data": SOUND, "filename": "audio.wav", "model": "whisper-1", "fields": TIMED}
+    given: dict[str, Any] = {
+        "data": SOUND,
+        "filename": "audio.wav",
+        "model": "whisper-1",
+        "seconds": 1,
+        "fields": TIMED,
+    }
     return transcriber.transcribe(SpeechRequest(**(given | more)))
 
 

@@ -18,12 +18,13 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from subscriber.adapters.folder import FolderObjects
 from subscriber.adapters.sqlite import SqliteLedger
-from subscriber.app import Adapters, Daemon, Signals
+from subscriber.app import Adapters, Daemon
 from subscriber.audio.pool import DecoderPool
 from subscriber.compose import INBOX, OUTBOX, local_settings
 from subscriber.decisions import Verdict
 from subscriber.metrics import Metrics
 from subscriber.model import Delivery, Job, Message, ObjectInfo, Record, State
+from subscriber.signals import Signals
 from subscriber.transcript import Answer, Segment, SpeechRequest
 from tests.sound import wav
 
