@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon import Daemon
+from tests.daemon import Daemon, until
 from tests.process.endings import TEXTS, is_dead, is_done, lives
 from tests.process.scenes import Scene
 from tests.render.parsers import Shown, read_by_others, read_srt, read_vtt
@@ -165,10 +165,12 @@ def test_a_chunk_that_is_too_much_is_asked_for_in_halves(common_scene: Scene, da
 def test_what_is_too_much_in_halves_too_is_dead(common_scene: Scene, daemon: Daemon, fault: str) -> None:
     name = f"{fault} at any length.wav"
     common_scene.control.mode(fault)
-    with bill(daemon, rejected=2):
-        generation = common_scene.world.upload(name, wav(name, 6))
-        line = daemon.says("attempt", generation=str(generation))
+    billed = daemon.metrics("billed_seconds_total")
+    generation = common_scene.world.upload(name, wav(name, 6))
+    line = daemon.says("attempt", generation=str(generation))
     assert (line["outcome"], line["reason"]) == ("rejected", fault)
+    answered(daemon)
+    assert daemon.metrics("billed_seconds_total") == billed
     assert is_dead(common_scene, name, generation, {fault})["message"]
 
 
@@ -259,9 +261,15 @@ def bill(daemon: Daemon, *, billed: float = 0.0, possibly_billed: float = 0.0, *
 
     before = metered()
     yield
+    answered(daemon)
     grown = {name: value - before[name] for name, value in metered().items()}
     wanted = {**dict.fromkeys(before, 0), **results, "billed": billed, "possibly_billed": possibly_billed}
     assert grown == pytest.approx(wanted)
+
+
+def answered(daemon: Daemon) -> None:
+    """Return when nothing is on the wire: of two halves one may have ended the recording."""
+    until(lambda: daemon.metrics("whisper_in_flight") == 0, "nothing is on the wire")
 
 
 def shown(scene: Scene, name: str) -> list[Shown]:
