@@ -70,8 +70,9 @@ def test_ten_kills_do_not_use_the_day_up_and_what_the_dead_held_comes_back(scene
         daemon = scene.start(**PRICED, **alone, budget_usd_per_day=100)
         scene.control.wait_for_requests(number + 1)
         daemon.kill()
-    blocks = day(scene)["blocks"]
-    assert [(block["usd"], block["spent_usd"]) for block in blocks] == [(4, 1)] * 10
+    before = day(scene)  # on a busy machine the first block may have expired by now
+    assert {(block["usd"], block["spent_usd"]) for block in before["blocks"]} == {(4, 1)}
+    assert before["spent_usd"] + len(before["blocks"]) == 10
     let_blocks_expire(scene)
     scene.control.release()
     scene.world.upload("last.wav", wav("last"))

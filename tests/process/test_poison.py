@@ -5,6 +5,8 @@ The daemon holds no test code: the test sees the poison's chunk arrive at the pr
 
 from __future__ import annotations
 
+import pytest
+
 from subscriber.decisions import POISON_AFTER, SUSPECT_AFTER
 from tests.daemon import Daemon, until
 from tests.process.scenes import Scene
@@ -28,6 +30,8 @@ def _meets_poison(scene: Scene, daemon: Daemon, times: int) -> bool:
     return not daemon.said("attempt", reason="poison")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_what_kills_the_daemon_is_dead_in_the_end_and_all_others_live(scene: Scene) -> None:
     for name in [*INNOCENTS, POISON]:
         scene.world.upload(name, wav(name))
