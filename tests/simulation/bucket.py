@@ -41,23 +41,31 @@ class Buckets:
             raise Gone(info.name)
         return found[1]
 
-    def write(  # noqa: PLR0917 - an object's fields
-        self, bucket: str, name: str, data: bytes, content_type: str, metadata: dict[str, str], if_generation: int
+    def write(  # noqa: PLR0917 - who writes, and an object's fields
+        self,
+        host: Host | None,
+        bucket: str,
+        name: str,
+        data: bytes,
+        content_type: str,
+        metadata: dict[str, str],
+        if_generation: int,
     ) -> ObjectInfo:
         """One object, if the live generation is the one that was seen."""
         before = self._expected(bucket, name, if_generation)
         md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
         info = ObjectInfo(bucket, name, next(self._generations), len(data), content_type, md5, metadata)
         self.live[bucket, name] = info, data
-        self._world.watch.wrote(before, info, data)
+        if host:
+            self._world.watch.wrote(host, before, info, data)
         return info
 
-    def delete(self, bucket: str, name: str, if_generation: int) -> None:
+    def delete(self, host: Host, bucket: str, name: str, if_generation: int) -> None:
         """An absent object is fine."""
         if self.stat(bucket, name):
             self._expected(bucket, name, if_generation)
             del self.live[bucket, name]
-            self._world.watch.deleted(bucket)
+            self._world.watch.deleted(host, name)
 
     def _expected(self, bucket: str, name: str, generation: int) -> ObjectInfo | None:
         found = self.stat(bucket, name)
@@ -88,11 +96,11 @@ class PodsObjects:
     def write(
         self, bucket: str, name: str, data: bytes, *, content_type: str, metadata: dict[str, str], if_generation: int
     ) -> ObjectInfo:
-        args = (bucket, name, data, content_type, metadata, if_generation)
+        args = (self._host, bucket, name, data, content_type, metadata, if_generation)
         return self._call(partial(self._world.buckets.write, *args))
 
     def delete(self, bucket: str, name: str, *, if_generation: int) -> None:
-        self._call(partial(self._world.buckets.delete, bucket, name, if_generation))
+        self._call(partial(self._world.buckets.delete, self._host, bucket, name, if_generation))
 
     def _call(self, effect: Callable[[], T]) -> T:
         return self._world.wire.call("gcs", effect)

@@ -24,9 +24,14 @@ class Host:
         self.name = name
         self.wall_skew = wall_skew
         self.dead = False
+        self.died_at = float("inf")
         self.frozen = False
         self.held_up: list[Callable[[], None]] = []
         self._started_at = started_at
+
+    def die(self, now: float) -> None:
+        """Do nothing more, not even clean up."""
+        self.dead, self.died_at = True, now
 
     def __repr__(self) -> str:
         return self.name

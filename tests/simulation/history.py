@@ -28,7 +28,10 @@ PATIENCE_SECONDS = 600.0
 COLLECT_EVERY = 50
 """Histories that may lie about until their cycles are collected: some 50 MB."""
 
-NEIGHBOURS = ("firestore", "gcs", "pubsub", "whisper")
+MOST_CALLS = {"firestore": 10, "gcs": 25, "pubsub": 10, "whisper": 8}
+"""What befalls a pod at a call befalls it at one of its first so many."""
+
+NEIGHBOURS = tuple(MOST_CALLS)
 
 
 class History(NamedTuple):
@@ -134,7 +137,8 @@ class _Plan:
         if self._chance.random() < 0.5:
             self._at(self._time(), happens)
         else:
-            self._world.ambushes[pod, self._chance.randint(5, 60)] = happens
+            neighbour = self._chance.choice(NEIGHBOURS)
+            self._world.ambushes[pod, neighbour, self._chance.randint(2, MOST_CALLS[neighbour])] = happens
 
     def _time(self) -> float:
         return self._chance.uniform(0.5, 0.6 * FAULTS_END_AT)
@@ -155,7 +159,7 @@ class _Plan:
 
     def _plan_freeze(self) -> None:
         pod = self._a_pod()
-        self._befalls(pod, partial(self._world.freeze, pod, self._chance.choice((2.0, 20.0, 35.0, 50.0))))
+        self._befalls(pod, partial(self._world.freeze, pod, self._chance.choice((2.0, 20.0, 32.0, 35.0, 50.0))))
 
     def _plan_cut(self) -> None:
         pod, neighbour = self._a_pod(), self._chance.choice(NEIGHBOURS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -23,7 +23,7 @@ from tests.simulation.ledger import PodsLedger
 from tests.simulation.provider import LABEL_END, PodsTranscriber
 from tests.simulation.subscription import NAME, PodsSource
 from tests.simulation.threads import Condition
-from tests.simulation.watch import CLAIM_SECONDS, LEASE_SECONDS
+from tests.simulation.watch import CLAIM_SECONDS, GRACE_SECONDS, LEASE_SECONDS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -46,6 +46,7 @@ def settings(slots: int) -> Settings:
             "SUBSCRIBER_WHISPER_CONCURRENCY": str(slots),
             "SUBSCRIBER_ACK_LEASE_SECONDS": str(LEASE_SECONDS),
             "SUBSCRIBER_CLAIM_SECONDS": str(CLAIM_SECONDS),
+            "SUBSCRIBER_SHUTDOWN_GRACE_SECONDS": str(GRACE_SECONDS),
             "SUBSCRIBER_STALL_SECONDS": "60",
             "SUBSCRIBER_MAX_ATTEMPTS": "3",
             "SUBSCRIBER_RETRY_MIN_SECONDS": "2",
@@ -68,7 +69,7 @@ class Pod:
         self._world = world
         self.host = host
         self.daemon: Daemon | None = None
-        self.calls = 0
+        self.calls: Counter[str] = Counter()
         self.stopped_at: float | None = None
         self._events: deque[str] = deque()
         self._changed = Condition()
@@ -107,13 +108,13 @@ class Pod:
                 "whisper": transcriber.check,
             },
         )
-        self.daemon = daemon = Daemon(settings(world.slots), adapters, metrics(), self)  # type: ignore[arg-type]  # it puts and gets
-        self._look_at(daemon._speech._pool)
-        daemon.serve(web=False)
+        self.daemon = Daemon(settings(world.slots), adapters, metrics(), self)  # type: ignore[arg-type]  # it puts and gets
+        self._look_at(self.daemon._speech._pool)
+        self.daemon.serve(web=False)
         world.tell(f"{host.name} exits")
         if self.stopped_at is not None:
-            world.watch.ended(host, world.clock.now - self.stopped_at, daemon.drain.grace_seconds)
-        host.dead = True
+            world.watch.ended(self, self.stopped_at)
+        host.die(world.clock.now)
 
     def _look_at(self, pool: Any) -> None:
         choose: Callable[[], Any] = pool._next

@@ -45,6 +45,8 @@ class Request:
     """One request that was sent for a chunk: what became of it is all that may excuse another one."""
 
     host: Host
+    sent_at: float
+    over: bool = False
     billed: bool = False
     unanswered: bool = False
     answered_at: float | None = None
@@ -99,13 +101,14 @@ class PodsTranscriber:
     def transcribe(self, request: SpeechRequest) -> Answer:
         provider, label = self._world.provider, label_of(request.data)
         self._world.watch.sent(self._host, label)
-        mine = Request(self._host)
+        mine = Request(self._host, self._world.clock.now)
         provider.requests[label].append(mine)
         provider.in_flight[self._host] += 1
         try:
             return self._ask(label, mine, request.timeout_seconds)
         finally:
             provider.in_flight[self._host] -= 1
+            mine.over = not self._host.dead
 
     def _ask(self, label: str, mine: Request, timeout_seconds: float) -> Answer:
         world, provider = self._world, self._world.provider

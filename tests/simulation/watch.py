@@ -7,7 +7,7 @@ own claims and leases say. What it finds it notes, because a pod survives any ex
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from tests.simulation.threads import at
 
 if TYPE_CHECKING:
     from subscriber.transcribe.pool import Lane, SlotPool
+    from tests.simulation.pod import Pod
     from tests.simulation.world import World
 
 __all__ = ["INVARIANTS", "Violation", "Watch"]
@@ -47,8 +48,13 @@ INVARIANTS = {
 ENDS = ("decide_completion", "decide_end", "decide_retry", "decide_release")
 LEASE_SECONDS = 12
 CLAIM_SECONDS = 30.0
+GRACE_SECONDS = 8.0
 HANDLING = 6.0
 """Seconds that pass at most between a call's trouble and what comes of it, beyond a lease's or a claim's length."""
+
+
+STORING_SECONDS = 1.0
+"""From an answer to its storing, when nothing goes wrong."""
 
 
 class Violation(AssertionError):
@@ -70,7 +76,7 @@ class Watch:
         self._counted: Counter[tuple[str, str]] = Counter()
         self._told: set[tuple[Job, int]] = set()
         self._stored: dict[str, float] = {}
-        self._sent_in_drain: dict[Host, list[Any]] = defaultdict(list)
+        self._made_way: dict[str, Host] = {}
         self.found: Violation | None = None
 
     def complain(self, invariant: str, what: str) -> None:
@@ -177,7 +183,7 @@ class Watch:
 
     # Outputs
 
-    def wrote(self, before: ObjectInfo | None, info: ObjectInfo, data: bytes) -> None:
+    def wrote(self, host: Host, before: ObjectInfo | None, info: ObjectInfo, data: bytes) -> None:
         """An object was written."""
         if info.name.startswith("out/.chunks/"):
             label = json.loads(data)["text"]
@@ -186,28 +192,36 @@ class Watch:
             self._world.tell(f"written: {info.name}, generation and epoch {_version(info)}")
             if before and _version(before) > _version(info):
                 self.complain("newer outputs stay", f"{info.name}: {_version(before)} replaced by {_version(info)}")
-            self._look_at_sets()
+            self._look_at_set(host, info.name)
 
-    def deleted(self, bucket: str) -> None:
+    def deleted(self, host: Host, name: str) -> None:
         """An object was deleted."""
-        if bucket == "outbox":
-            self._look_at_sets()
+        self._world.tell(f"deleted: {name}")
+        if name.endswith(".json"):
+            self._made_way[name] = host
+        self._look_at_set(host, name)
 
-    def _look_at_sets(self) -> None:
+    def _look_at_set(self, host: Host, changed: str) -> None:
         live = self._world.buckets.live
-        for (bucket, name), (info, data) in live.items():
-            if bucket != "outbox" or not name.endswith(".json") or name.endswith(".error.json") or "/." in name:
-                continue
-            for file, generation in json.loads(data)["outputs"].items():
-                found = live.get((bucket, file))
-                if not found or (found[0].generation != int(generation) and _version(found[0]) <= _version(info)):
-                    self.complain("complete set", f"{name} lists {file}, which is not there")
+        name = changed.removesuffix(".txt").removesuffix(".error.json").removesuffix(".json") + ".json"
+        found = live.get(("outbox", name))
+        if not found:
+            return
+        if changed == name and self._made_way.get(name) is host:
+            del self._made_way[name]
+        for file, generation in json.loads(found[1])["outputs"].items():
+            listed = live.get(("outbox", file))
+            # Whoever took the old JSON away may meet one that a slower writer has placed meanwhile.
+            newer = listed and _version(listed[0]) > _version(found[0]) and name in self._made_way
+            if not listed or (listed[0].generation != int(generation) and not newer):
+                self.complain("complete set", f"{name} lists {file}, which is not there")
 
     # Money
 
     def sent(self, host: Host, label: str) -> None:
         """A pod sends a chunk to the provider."""
         world = self._world
+        self.look_at_claims()
         self._world.tell(f"{host.name} asks for {label!r}")
         for earlier in world.provider.requests[label]:
             if earlier.billed and not self._excused(earlier, host, label):
@@ -218,12 +232,16 @@ class Watch:
             self.complain("gate", f"{host.name} sends before its 429 is over")
 
     def _excused(self, earlier: Any, host: Host, label: str) -> bool:
-        if earlier.unanswered or earlier.host.dead:
+        if earlier.unanswered:
             return True
-        if earlier.host is not host:
-            return label not in self._stored
-        kept = earlier.answered_at is None or label in self._stored
-        return not kept and self._world.wire.troubled_at[host, "gcs"] >= earlier.answered_at
+        if label in self._stored:
+            return False
+        if earlier.answered_at is None:
+            return earlier.host is not host
+        # Between its answer and its storing, a chunk is as good as on the wire.
+        lived = min(self._world.clock.now, earlier.host.died_at) - earlier.answered_at
+        in_trouble = self._world.wire.troubled_at[earlier.host, "gcs"] >= earlier.answered_at - STORING_SECONDS
+        return lived < STORING_SECONDS or in_trouble or self._world.disturbed(earlier.host, "gcs", STORING_SECONDS)
 
     def chosen(self, pool: SlotPool, lane: Lane) -> None:
         """A slot went to a lane, which has counted it."""
@@ -234,10 +252,16 @@ class Watch:
 
     # The end
 
-    def ended(self, host: Host, since_sigterm: float, grace_seconds: float) -> None:
-        """A pod has drained."""
-        if since_sigterm > grace_seconds + 0.5 and not self._world.disturbed(host, "any", since_sigterm + HANDLING):
-            self.complain("drain", f"{host.name} took {since_sigterm:.1f} s")
+    def ended(self, pod: Pod, stopped_at: float) -> None:
+        """A pod that had got SIGTERM is no more."""
+        took = self._world.clock.now - stopped_at
+        if self._world.disturbed(pod.host, "any", took + HANDLING):
+            return
+        if took > GRACE_SECONDS + 0.5:
+            self.complain("drain", f"{pod.host.name} took {took:.1f} s")
+        for label, requests in self._world.provider.requests.items():
+            if any(one.host is pod.host and one.sent_at > stopped_at and not one.over for one in requests):
+                self.complain("drain", f"{pod.host.name} leaves its request for {label!r} behind")
 
     def look_at_the_end(self) -> None:
         """The faults have stopped, and time enough has passed."""

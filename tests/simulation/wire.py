@@ -52,7 +52,7 @@ class Wire:
         """Have `effect` happen over there, and wait for its answer. Raises NeighbourDown, and what it raises."""
         clock, chance = self._world.clock, self._world.chance
         me = clock.me()
-        self._world.called(me.host)
+        self._world.called(me.host, neighbour)
         me = clock.me()  # it may just have been killed
         if self._away(me.host, neighbour):
             clock.wait(0.05)
@@ -60,6 +60,7 @@ class Wire:
         there, back = chance.uniform(0.005, 0.05), takes_seconds + chance.uniform(0.005, 0.05)
         may_fail = self._may_fail(me, neighbour)
         if chance.random() < self.slow:
+            self.troubled_at[me.host, neighbour] = clock.now + CALL_SECONDS
             there = chance.uniform(0.5, 1.6 * CALL_SECONDS if may_fail else 0.9 * CALL_SECONDS)
         lost = chance.random() < self.losses and may_fail
         if not (lost and chance.random() < 0.5):

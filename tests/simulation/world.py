@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -39,8 +40,8 @@ class World:
         self.provider = Provider(self)
         self.pods: list[Pod] = []
         self.jobs: list[Job] = []
-        self.ambushes: dict[tuple[str, int], Any] = {}
-        """What befalls a pod, by its name and the number of its call."""
+        self.ambushes: dict[tuple[str, str, int], Callable[[], object]] = {}
+        """What befalls a pod, by its name, a neighbour and the number of its call there."""
         self._disturbed_at: dict[Host, float] = {}
         self._chunks: dict[tuple[str, int], list[str]] = {}
 
@@ -55,7 +56,7 @@ class World:
         """A new generation of a recording, and its notification."""
         before = self.buckets.stat("inbox", name)
         generation = before.generation if before else 0
-        info = self.buckets.write("inbox", name, b"", "audio/wav", {}, generation)
+        info = self.buckets.write(None, "inbox", name, b"", "audio/wav", {}, generation)
         labels = [f"{name} {info.generation} {index}" for index in range(chunks)]
         sound = "\n".join(labels).encode()
         self.buckets.live["inbox", name] = replace(info, size=len(sound)), sound
@@ -92,11 +93,13 @@ class World:
         """The process that bears this name now."""
         return next(pod for pod in reversed(self.pods) if pod.host.name == name)
 
-    def called(self, host: Host) -> None:
+    def called(self, host: Host, neighbour: str) -> None:
         """A pod makes a call: the moment at which something may befall it."""
-        pod = self.pod_of(host)
-        pod.calls += 1
-        if ambush := self.ambushes.pop((host.name, pod.calls), None):
+        if not self.ambushes:
+            return
+        calls = self.pod_of(host).calls
+        calls[neighbour] += 1
+        if ambush := self.ambushes.pop((host.name, neighbour, calls[neighbour]), None):
             ambush()
 
     def kill(self, name: str) -> None:
@@ -104,7 +107,9 @@ class World:
         pod = self.newest(name)
         if not pod.host.dead:
             self.tell(f"{name} is killed")
-            pod.host.dead = True
+            if pod.stopped_at is not None:
+                self.watch.ended(pod, pod.stopped_at)
+            pod.host.die(self.clock.now)
         self.clock.after(RESTART_SECONDS, lambda: self.revive(name))
 
     def terminate(self, name: str) -> None:
