@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 import time
 
-__all__ = ["Drain"]
+__all__ = ["RESERVE_SECONDS", "Drain"]
+
+RESERVE_SECONDS = 2.0
+"""Grace that is kept for releasing what is left: one transaction a claim and one request for all leases."""
 
 
 class Drain:
@@ -45,3 +48,7 @@ class Drain:
     def remaining_seconds(self) -> float:
         """Grace that is left: infinite before the drain, never below 0."""
         return max(0.0, self._ends_at - time.monotonic())
+
+    def seconds_for_work(self) -> float:
+        """Grace that is left for unfinished work, without what releasing it takes; of a short grace that is a quarter."""
+        return max(0.0, self.remaining_seconds() - min(RESERVE_SECONDS, self.grace_seconds / 4))

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from subscriber.decisions import decide_release
-from subscriber.drain import Drain
+from subscriber.drain import RESERVE_SECONDS, Drain
 from subscriber.errors import NeighbourDown, SubscriberError
 from subscriber.lease import ClaimKeeper, HeldClaim, LeaseKeeper
 from subscriber.log import get_logger
@@ -37,9 +37,6 @@ PROBE_EVERY_SECONDS = 5.0
 
 LIVE_SECONDS = 120.0
 """A pull loop that took no turn for so long is dead: an empty pull and a probe take a tenth of it."""
-
-RESERVE_SECONDS = 2.0
-"""Grace that is kept for releasing what is left: one transaction a claim and one request for all leases."""
 
 
 class Worker:
@@ -209,9 +206,8 @@ class Worker:
 
     def _wait_for_jobs(self) -> None:
         """Work goes on, leases are renewed; requests that could not return in time are not issued any more."""
-        reserve = min(RESERVE_SECONDS, self._drain.grace_seconds / 4)
         with self._changed:
-            while self._in_work and (left := self._drain.remaining_seconds() - reserve) > 0:
+            while self._in_work and (left := self._drain.seconds_for_work()) > 0:
                 self._changed.wait(left)
 
     def _release_claims(self) -> None:
