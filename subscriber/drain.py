@@ -50,5 +50,5 @@ class Drain:
         return max(0.0, self._ends_at - time.monotonic())
 
     def seconds_for_work(self) -> float:
-        """Grace that is left for unfinished work, without what releasing it takes; of a short grace that is a quarter."""
+        """Grace that is left for unfinished work: releasing it takes the rest, a quarter of a short grace."""
         return max(0.0, self.remaining_seconds() - min(RESERVE_SECONDS, self.grace_seconds / 4))

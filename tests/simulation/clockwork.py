@@ -42,7 +42,7 @@ class Host:
 
 
 class Thread:
-    """A thread of one host. `ticket` grows with each wait, so that what comes too late for one does not end the next."""
+    """A thread of one host. `ticket` grows with each wait: what comes too late for one does not end the next."""
 
     def __init__(self, host: Host, body: Callable[[], None], hub: greenlet) -> None:
         self.host = host

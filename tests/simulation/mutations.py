@@ -18,13 +18,14 @@ from subscriber.decisions import Verdict, decide_claim, decide_completion, decid
 from subscriber.drain import Drain
 from subscriber.errors import ClaimLost
 from subscriber.lease import ClaimKeeper, Keeper, LeaseKeeper
-from subscriber.model import Outcome, Record, State
+from subscriber.model import Claim, Outcome, Record, State
 from subscriber.registry import Registry
 from subscriber.settlement import SETTLEMENT, Settlement
 from subscriber.transcribe.asking import Asker
 from subscriber.transcribe.guards import Judgement, judge
 from subscriber.transcribe.pool import Lane, SlotPool
 from subscriber.transcribe.profiles import profile_of
+from tests.simulation.patches import replaced
 from tests.simulation.threads import wall_time
 
 __all__ = ["MUTATIONS", "Mutation"]
@@ -41,14 +42,8 @@ class Mutation(NamedTuple):
     @contextmanager
     def applied(self) -> Iterator[None]:
         """The code is broken while the block runs."""
-        before = [(where, name, vars(where)[name]) for where, name in self.places]
-        for where, name in self.places:
-            setattr(where, name, self.broken)
-        try:
+        with replaced((owner, name, self.broken) for owner, name in self.places):
             yield
-        finally:
-            for where, name, real in before:
-                setattr(where, name, real)
 
 
 # Decisions
@@ -77,8 +72,8 @@ def _claim_without_nonce(record: Record | None, now: datetime, ask: Any) -> Any:
 @wraps(decide_claim)
 def _claim_in_the_old_epoch(record: Record | None, now: datetime, ask: Any) -> Any:
     verdict = decide_claim(record, now, ask)
-    if record and verdict.write:
-        return Verdict(replace(verdict.answer, epoch=record.epoch), replace(verdict.write, epoch=record.epoch))  # type: ignore[type-var]
+    if record and verdict.write and isinstance(verdict.answer, Claim):
+        return Verdict(replace(verdict.answer, epoch=record.epoch), replace(verdict.write, epoch=record.epoch))
     return verdict
 
 
@@ -87,7 +82,9 @@ def _renew_whatever_the_nonce(record: Record | None, now: datetime, claim: Any, 
     try:
         return decide_renewal(record, now, claim, **more)
     except ClaimLost:
-        return Verdict(None)
+        if record and record.state is State.CLAIMED:
+            return Verdict(answer=True)
+        raise
 
 
 @wraps(decide_completion)
@@ -166,7 +163,9 @@ _close_gate = SlotPool._close_gate
 
 
 MUTATIONS = (
-    Mutation("a renewal ignores nonce and epoch", "one believer", ((lease, "decide_renewal"),), _renew_whatever_the_nonce),
+    Mutation(
+        "a renewal ignores nonce and epoch", "one believer", ((lease, "decide_renewal"),), _renew_whatever_the_nonce
+    ),
     Mutation(
         "a completion ignores the epoch", "fence", ((pipeline, "decide_completion"),), _complete_whatever_the_epoch
     ),
@@ -199,7 +198,9 @@ MUTATIONS = (
         _misreading(lambda found: replace(found, claim_seconds=found.claim_seconds / 2)),
     ),
     Mutation("a claimer does not know its nonce", "own commit", ((pipeline, "decide_claim"),), _claim_without_nonce),
-    Mutation("the ack comes before the record", "ack after end", ((pipeline.Pipeline, "_write"),), _ack_before_completing),
+    Mutation(
+        "the ack comes before the record", "ack after end", ((pipeline.Pipeline, "_write"),), _ack_before_completing
+    ),
     Mutation(
         "what was interrupted is acked",
         "ack after end",
@@ -219,10 +220,16 @@ MUTATIONS = (
     Mutation("a 429 closes no gate", "gate", ((SlotPool, "_close_gate"),), _leave_the_gate_open),
     Mutation("the oldest job gets every slot", "fairness", ((SlotPool, "_fairest"),), _the_oldest_job_first),
     Mutation(
-        "leases are renewed at their whole length", "lease kept", ((LeaseKeeper, "__init__"),), _renew_at_the_whole_lease
+        "leases are renewed at their whole length",
+        "lease kept",
+        ((LeaseKeeper, "__init__"),),
+        _renew_at_the_whole_lease,
     ),
     Mutation(
-        "claims are renewed at their whole length", "claim kept", ((ClaimKeeper, "__init__"),), _renew_at_the_whole_claim
+        "claims are renewed at their whole length",
+        "claim kept",
+        ((ClaimKeeper, "__init__"),),
+        _renew_at_the_whole_claim,
     ),
     Mutation("claims are never renewed", "claim kept", ((ClaimKeeper, "turn"),), _do_nothing),
     Mutation("the grace never ends", "drain", ((Drain, "remaining_seconds"),), lambda _: 3600.0),

@@ -1,4 +1,4 @@
-"""A pod: the production daemon, from `app.Daemon` down, in one virtual process. Only its decoder and its peers are not real."""
+"""A pod: the production daemon, from `app.Daemon` down, in one virtual process; only decoder and neighbours are not."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from subscriber import app
-from subscriber.app import Adapters, Daemon
+from subscriber.app import Adapters, Daemon, Signals
 from subscriber.audio.cut import Chunk
 from subscriber.audio.facts import Facts
 from subscriber.audio.wire import SAMPLE_RATE
@@ -20,6 +20,7 @@ from subscriber.transcribe import asking, speech
 from tests.simulation.bucket import PodsObjects
 from tests.simulation.clockwork import Host
 from tests.simulation.ledger import PodsLedger
+from tests.simulation.patches import replaced
 from tests.simulation.provider import LABEL_END, PodsTranscriber
 from tests.simulation.subscription import NAME, PodsSource
 from tests.simulation.threads import Condition
@@ -108,7 +109,7 @@ class Pod:
                 "whisper": transcriber.check,
             },
         )
-        self.daemon = Daemon(settings(world.slots), adapters, metrics(), self)  # type: ignore[arg-type]  # it puts and gets
+        self.daemon = Daemon(settings(world.slots), adapters, metrics(), cast("Signals", self))
         self._look_at(self.daemon._speech._pool)
         self.daemon.serve(web=False)
         world.tell(f"{host.name} exits")
@@ -140,7 +141,7 @@ class PodsAnnouncer:
 class _Decoders:
     """A source's bytes are its chunks' words, one a line."""
 
-    def __enter__(self) -> _Decoders:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None: ...
@@ -165,9 +166,6 @@ def _cut(decoding: _Decoding, chunk_seconds: float) -> Iterable[Chunk]:  # noqa:
 @contextmanager
 def stand_ins() -> Iterator[None]:
     """Sound is not what is at stake: no decoder's process is started and nothing is encoded while the block runs."""
-    real = app.DecoderPool, speech.cut, asking.encode_flac
-    app.DecoderPool, speech.cut, asking.encode_flac = _Decoders, _cut, lambda pcm: pcm  # type: ignore[misc, assignment]
-    try:
+    others = [(app, "DecoderPool", _Decoders), (speech, "cut", _cut), (asking, "encode_flac", bytes)]
+    with replaced(others):
         yield
-    finally:
-        app.DecoderPool, speech.cut, asking.encode_flac = real  # type: ignore[misc]

@@ -15,17 +15,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
 from random import Random
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from subscriber.log import get_logger
 from tests.claims import NOW
 from tests.simulation import clockwork
 from tests.simulation.clockwork import Clockwork
+from tests.simulation.patches import replaced
 
 __all__ = ["at", "installed", "live_by", "wall_time"]
 
-_world = SimpleNamespace(clock=Clockwork(), chance=Random(0), log=None)
+_world = SimpleNamespace(clock=Clockwork(), chance=Random(0), log=None)  # noqa: S311 - a history must come again
 
 
 def live_by(clock: Clockwork, chance: Random, log: Any) -> None:
@@ -53,7 +56,7 @@ class Thread:
     """`threading.Thread`."""
 
     def __init__(self, *, target: Callable[..., Any], args: tuple[Any, ...] = (), **_: Any) -> None:
-        self._run = lambda: target(*args)
+        self._run = partial(target, *args)
         self._thread: clockwork.Thread | None = None
         self._ended = Event()
 
@@ -77,8 +80,7 @@ class Condition:
     def __init__(self, *_: Any) -> None:
         self._waiting: deque[tuple[clockwork.Thread, int]] = deque()
 
-    def __enter__(self) -> bool:
-        return True
+    def __enter__(self) -> None: ...
 
     def __exit__(self, *_: object) -> None: ...
 
@@ -198,13 +200,13 @@ def _logger() -> Any:
 _TIME = SimpleNamespace(
     monotonic=_monotonic,
     time=lambda: wall_time().timestamp(),
-    sleep=lambda seconds: _world.clock.wait(seconds),
+    sleep=lambda seconds: _world.clock.wait(seconds),  # noqa: PLW0108 - looked up anew
     perf_counter=_monotonic,
 )
 _THREADING = SimpleNamespace(
     Thread=Thread, Condition=Condition, Lock=Lock, Event=Event, TIMEOUT_MAX=threading.TIMEOUT_MAX
 )
-_RANDOM = SimpleNamespace(random=lambda: _world.chance.random())
+_RANDOM = SimpleNamespace(random=lambda: _world.chance.random())  # noqa: PLW0108 - looked up anew
 _UUID = SimpleNamespace(uuid4=lambda: uuid.UUID(int=_world.chance.getrandbits(128)))
 
 _IN_THEIR_PLACE: dict[str, tuple[Any, Any]] = {
@@ -216,6 +218,7 @@ _IN_THEIR_PLACE: dict[str, tuple[Any, Any]] = {
     "Future": (concurrent.futures.Future, Future),
     "ThreadPoolExecutor": (concurrent.futures.ThreadPoolExecutor, ThreadPoolExecutor),
     "wait": (concurrent.futures.wait, _wait),
+    "get_logger": (get_logger, _logger),
 }
 
 _ELSEWHERE = ("subscriber.adapters", "subscriber.metrics", "subscriber.log", "subscriber.documents")
@@ -225,18 +228,14 @@ _ELSEWHERE = ("subscriber.adapters", "subscriber.metrics", "subscriber.log", "su
 @contextmanager
 def installed() -> Iterator[None]:
     """Have every module of the daemon find the virtual ones, as long as the block runs."""
-    undo: list[Callable[[], None]] = []
-    for module in _modules():
-        names = vars(module)
-        for name, (real, virtual) in {**_IN_THEIR_PLACE, "get_logger": (names.get("get_logger"), _logger)}.items():
-            if name in names and names[name] is real:
-                undo.append(lambda names=names, name=name, real=real: names.__setitem__(name, real))  # type: ignore[misc]
-                names[name] = virtual
-    try:
+    others = [
+        (module, name, virtual)
+        for module in _modules()
+        for name, (real, virtual) in _IN_THEIR_PLACE.items()
+        if vars(module).get(name) is real
+    ]
+    with replaced(others):
         yield
-    finally:
-        for step in undo:
-            step()
 
 
 def _modules() -> list[ModuleType]:

@@ -87,8 +87,8 @@ class Watch:
 
     def look_at_claims(self) -> None:
         """After every step."""
-        living = [pod for pod in self._world.pods if pod.daemon and not pod.host.dead]
-        all_held = [(pod.host, held) for pod in living for held in pod.daemon.claims._held.values()]
+        living = [(pod.host, pod.daemon) for pod in self._world.pods if pod.daemon and not pod.host.dead]
+        all_held = [(host, held) for host, daemon in living for held in daemon.claims._held.values()]
         if len(all_held) < 2:
             return
         believers: dict[Job, str] = {}
@@ -119,7 +119,9 @@ class Watch:
         """A record changes."""
         name, told = _asked(decide)
         now = at(self._world.clock.now)
-        self._world.tell(f"{host.name} writes {after.name} #{after.generation}: {after.state}, epoch {after.epoch} ({name})")
+        self._world.tell(
+            f"{host.name} writes {after.name} #{after.generation}: {after.state}, epoch {after.epoch} ({name})"
+        )
         granted = name == "decide_claim"
         if after.epoch != (before.epoch if before else 0) + granted:
             self.complain("epochs grow", f"{before.epoch if before else 0} became {after.epoch} by {name}")
@@ -297,4 +299,3 @@ def _asked(decide: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
 
 def _version(info: ObjectInfo) -> tuple[int, int]:
     return int(info.metadata["source-generation"]), int(info.metadata["epoch"])
-

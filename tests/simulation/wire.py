@@ -1,7 +1,7 @@
 """What lies between a pod and its neighbours: delay, losses on the way there and on the way back, cuts, outages.
 
-The law of this file: a request that has arrived happens, whatever has become of whoever sent it. A stopped or killed pod
-has its last requests on the wire, and they count.
+The law of this file: a request that has arrived happens, whatever has become of whoever sent it. A stopped or killed
+pod has its last requests on the wire, and they count.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Wire:
         """Whether this pod lately could not rely on this neighbour."""
         return self._world.clock.now - self.troubled_at[host, neighbour] <= within_seconds
 
-    def _arrive(
+    def _arrive(  # noqa: PLR0917 - a request and its way back
         self, sender: Thread, ticket: int, neighbour: str, effect: Callable[[], object], back: float, answered: bool
     ) -> None:
         result: object = None
