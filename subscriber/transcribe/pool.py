@@ -40,8 +40,8 @@ THREADS_A_SLOT = 2
 """A thread that has given up its slot still judges and stores its answer, while another thread uses the slot."""
 
 FIRST_GUESS_SECONDS = 5.0
-"""What a request usually takes, as long as none was answered: an answer for 30 s of speech comes in 2 to 6 s. A pod that
-has to stop as soon as it has started must not send what it will not be there to hear."""
+"""What a request usually takes, as long as none was answered: an answer for 30 s of speech comes in 2 to 6 s. A pod
+that has to stop as soon as it has started must not send what it will not be there to hear."""
 
 
 def _itself(answer: Any) -> Any:

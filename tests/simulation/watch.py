@@ -76,6 +76,7 @@ class Watch:
         self._counted: Counter[tuple[str, str]] = Counter()
         self._told: set[tuple[Job, int]] = set()
         self._stored: dict[str, float] = {}
+        self._granted_at: dict[tuple[str, str], float] = {}
         self._made_way: dict[str, Host] = {}
         self.found: Violation | None = None
 
@@ -123,6 +124,8 @@ class Watch:
             f"{host.name} writes {after.name} #{after.generation}: {after.state}, epoch {after.epoch} ({name})"
         )
         granted = name == "decide_claim"
+        if granted:
+            self._granted_at[after.name, str(after.generation)] = self._world.clock.now
         if after.epoch != (before.epoch if before else 0) + granted:
             self.complain("epochs grow", f"{before.epoch if before else 0} became {after.epoch} by {name}")
         if before and before.state.final and not (name == "decide_announced" and after.state is before.state):
@@ -153,8 +156,7 @@ class Watch:
 
     def job_failed(self, label: str) -> None:
         """A failure that may cost the job an attempt."""
-        name, generation, _ = label.split(" ")
-        self._failures[name, generation] += 1
+        self._failures[_job_of(label)] += 1
 
     # Messages
 
@@ -237,7 +239,8 @@ class Watch:
         if earlier.unanswered:
             return True
         if label in self._stored:
-            return False
+            # Whoever takes a job over while its chunk is on the wire may ask before he can know.
+            return earlier.host is not host and self._stored[label] > self._granted_at[_job_of(label)]
         if earlier.answered_at is None:
             return earlier.host is not host
         # Between its answer and its storing, a chunk is as good as on the wire.
@@ -295,6 +298,11 @@ def _asked(decide: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
     """Which decision, and what it was told."""
     function = getattr(decide, "func", decide)
     return function.__name__, getattr(decide, "keywords", {})
+
+
+def _job_of(label: str) -> tuple[str, str]:
+    name, generation, _ = label.split(" ")
+    return name, generation
 
 
 def _version(info: ObjectInfo) -> tuple[int, int]:
