@@ -190,11 +190,13 @@ class Worker:
     def _drain_in_order(self, on_drained: Callable[[], None]) -> None:
         try:
             self._let_waiting_go()
-            self._wait_for_jobs()
+            self._wait_for_jobs(self._drain.seconds_for_work)
             self._release_claims()
             # The last pull comes back by itself; what it brings is handed back before it is worked on.
             self._thread.join(self._drain.remaining_seconds())
             self._settler.settle(self._leases.held(), Ending(Outcome.INTERRUPTED, "draining"))
+            # Others may have the jobs by now; an answer that is still on its way spares them its price.
+            self._wait_for_jobs(self._drain.seconds_for_answers)
         except Exception:  # noqa: BLE001 - whatever happens, the process ends; leases and claims end by themselves
             self._log.exception("drain_failed")
         on_drained()
@@ -204,10 +206,10 @@ class Worker:
         for deliveries in self._registry.finish_waiting():
             self._settler.settle(deliveries, Ending(Outcome.INTERRUPTED, "draining"))
 
-    def _wait_for_jobs(self) -> None:
+    def _wait_for_jobs(self, seconds_left: Callable[[], float]) -> None:
         """Work goes on, leases are renewed; requests that could not return in time are not issued any more."""
         with self._changed:
-            while self._in_work and (left := self._drain.seconds_for_work()) > 0:
+            while self._in_work and (left := seconds_left()) > 0:
                 self._changed.wait(left)
 
     def _release_claims(self) -> None:

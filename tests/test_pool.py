@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError, Future, wait
 import pytest
 
 from subscriber import drain as drain_module
-from subscriber.drain import RESERVE_SECONDS, Drain
+from subscriber.drain import LAST_BREATH_SECONDS, RESERVE_SECONDS, Drain
 from subscriber.errors import Interrupted, NeighbourDown, Permanent, RateLimited
 from subscriber.metrics import Metrics
 from subscriber.transcribe import pool as module
@@ -644,7 +644,7 @@ class TestClosedLane:
         one.drain.begin()
         closing = threading.Thread(target=lane.__exit__)
         closing.start()
-        one.changed.until_waited_for(60.0 - RESERVE_SECONDS)
+        one.changed.until_waited_for(60.0 - LAST_BREATH_SECONDS)
         request.answer.set()
         closing.join(SOON)
         assert kept == ["answer"]
@@ -657,7 +657,7 @@ class TestClosedLane:
         one.drain.begin()
         closing = threading.Thread(target=lane.__exit__)
         closing.start()
-        one.changed.until_waited_for(60.0 - RESERVE_SECONDS)
+        one.changed.until_waited_for(60.0 - LAST_BREATH_SECONDS)
         request.answer.set()
         with pytest.raises(CancelledError):
             limited.result(SOON)

@@ -135,7 +135,7 @@ class SlotPool:
             for task in lane.waiting:
                 task.future.cancel()
             lane.waiting.clear()
-            while lane.in_flight and self._drain.draining and (left := self._drain.seconds_for_work()) > 0:
+            while lane.in_flight and self._drain.draining and (left := self._drain.seconds_for_answers()) > 0:
                 self._changed.wait(left)
             self._lanes.discard(lane)
 

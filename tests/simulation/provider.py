@@ -47,6 +47,7 @@ class Request:
     host: Host
     sent_at: float
     over: bool = False
+    mute: bool = False
     billed: bool = False
     unanswered: bool = False
     answered_at: float | None = None
@@ -126,11 +127,12 @@ class PodsTranscriber:
     def _wait_for(self, label: str, mine: Request, timeout_seconds: float) -> Answer:
         world, provider = self._world, self._world.provider
         if takes_one(provider.mute, label):
+            mine.mute = True
             world.wire.call("whisper", mine.bill)
             world.clock.wait(timeout_seconds)
             world.watch.job_failed(label)
             raise Transient("timeout", "no answer in time")
-        takes_seconds = world.chance.uniform(0.3, 3.0)
+        takes_seconds = world.chance.uniform(1.0, 2.2)
         answer = world.wire.call("whisper", partial(provider.work, label, mine), timeout_seconds, takes_seconds)
         mine.answered_at = world.clock.now
         return answer
