@@ -22,11 +22,14 @@ __all__ = ["History", "histories", "run"]
 FAULTS_END_AT = 40.0
 """Longer than a claim."""
 
+BUSY_SECONDS = 10.0
+"""Within this time most of the work is done; what befalls an idle pod teaches little."""
+
 PATIENCE_SECONDS = 600.0
 """How long all may take to settle after that."""
 
 COLLECT_EVERY = 50
-"""Histories that may lie about until their cycles are collected: some 50 MB."""
+"""Histories that may lie about until their cycles are collected: some 25 MB."""
 
 MOST_CALLS = {"firestore": 10, "gcs": 25, "pubsub": 10, "whisper": 8}
 """What befalls a pod at a call befalls it at one of its first so many."""
@@ -70,7 +73,7 @@ def run(seed: int, *, telling: bool = False) -> History:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Cycles are collected between histories, not within: it halves the time, and no `__del__` comes by surprise."""
+    """Cycles are collected between histories, not within: it is quicker, and no `__del__` comes by surprise."""
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -88,10 +91,10 @@ class _Plan:
         self._world = world
         self._chance = chance
         self._to_come = 0
-        for name in "ABC"[: chance.choice((1, 2, 2, 2, 3))]:
+        for name in "ABC"[: chance.choice((1, 2, 2, 2, 2, 3))]:
             world.start_pod(name)
-        for number in range(chance.choice((1, 1, 1, 2, 3))):
-            self._plan_upload(f"{'abc'[number]}.wav", chance.choice((0.0, chance.uniform(0.0, 10.0))))
+        for number in range(chance.choice((1, 1, 1, 1, 2, 3))):
+            self._plan_upload(f"{'abc'[number]}.wav", chance.choice((0.0, chance.uniform(0.0, 5.0))))
         for _ in range(chance.choice((0, 1, 1, 2, 3, 4))):
             chance.choice(self._faults())()
         self._spoil_the_wire()
@@ -120,6 +123,7 @@ class _Plan:
             self._plan_stranger,
             self._plan_bad_chunk,
             self._plan_rate_limits,
+            self._plan_slow_answers,
         )
 
     # What happens at a time, or at some call of a pod: right before a commit, in the middle of the outputs.
@@ -141,13 +145,13 @@ class _Plan:
             self._world.ambushes[pod, neighbour, self._chance.randint(2, MOST_CALLS[neighbour])] = happens
 
     def _time(self) -> float:
-        return self._chance.uniform(0.5, 0.6 * FAULTS_END_AT)
+        return self._chance.uniform(0.2, BUSY_SECONDS)
 
     def _a_pod(self) -> str:
         return self._chance.choice(self._world.pods).host.name
 
     def _plan_upload(self, name: str, at: float) -> None:
-        self._at(at, partial(self._world.upload, name, self._chance.choice((1, 1, 2, 4))))
+        self._at(at, partial(self._world.upload, name, self._chance.choice((1, 1, 2, 3))))
 
     def _plan_kill(self) -> None:
         pod = self._a_pod()
@@ -194,6 +198,9 @@ class _Plan:
 
     def _plan_rate_limits(self) -> None:
         self._world.provider.limited = 0.2
+
+    def _plan_slow_answers(self) -> None:
+        self._world.provider.takes = (15.0, 45.0)
 
     def _spoil_the_wire(self) -> None:
         world, chance = self._world, self._chance

@@ -126,6 +126,10 @@ def _renew_at_the_whole_lease(self: Any, source: Any, lease_seconds: int, metric
     self._every_seconds = float(lease_seconds)
 
 
+def _all_the_grace(self: Drain) -> float:
+    return self.remaining_seconds() + 6.0
+
+
 # Outputs
 
 
@@ -232,7 +236,10 @@ MUTATIONS = (
         _renew_at_the_whole_claim,
     ),
     Mutation("claims are never renewed", "claim kept", ((ClaimKeeper, "turn"),), _do_nothing),
-    Mutation("the grace never ends", "drain", ((Drain, "remaining_seconds"),), lambda _: 3600.0),
+    Mutation("a pod goes on when it has drained", "drain", ((worker.Worker, "_drain_in_order"),), _do_nothing),
+    Mutation(
+        "a drain takes no thought of what a request takes", "drain", ((Drain, "seconds_for_work"),), _all_the_grace
+    ),
     Mutation("what is parked never wakes", "all settles", ((Registry, "wake"),), _do_nothing),
     Mutation(
         "what fails is left to Pub/Sub without a word",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PodsTranscriber", "Provider", "Request", "label_of"]
 
+USUAL_SECONDS = (1.0, 2.2)
+
 LABEL_END = b"\x00"
 
 
@@ -47,7 +49,7 @@ class Request:
     host: Host
     sent_at: float
     over: bool = False
-    mute: bool = False
+    unusual: bool = False
     billed: bool = False
     unanswered: bool = False
     answered_at: float | None = None
@@ -65,6 +67,8 @@ class Provider:
         self.requests: dict[str, list[Request]] = defaultdict(list)
         self.in_flight: dict[Host, int] = defaultdict(int)
         self.closed_until: dict[Host, float] = defaultdict(float)
+        self.takes = USUAL_SECONDS
+        """From a request to its answer, at least and at most."""
         self.limited = 0.0
         """Share of the requests that are told to wait."""
         self.failing: dict[str, int] = {}
@@ -127,12 +131,13 @@ class PodsTranscriber:
     def _wait_for(self, label: str, mine: Request, timeout_seconds: float) -> Answer:
         world, provider = self._world, self._world.provider
         if takes_one(provider.mute, label):
-            mine.mute = True
+            mine.unusual = True
             world.wire.call("whisper", mine.bill)
             world.clock.wait(timeout_seconds)
             world.watch.job_failed(label)
             raise Transient("timeout", "no answer in time")
-        takes_seconds = world.chance.uniform(1.0, 2.2)
+        takes_seconds = world.chance.uniform(*provider.takes)
+        mine.unusual = provider.takes != USUAL_SECONDS
         answer = world.wire.call("whisper", partial(provider.work, label, mine), timeout_seconds, takes_seconds)
         mine.answered_at = world.clock.now
         return answer

@@ -265,7 +265,7 @@ class Watch:
         if took > GRACE_SECONDS + 0.5:
             self.complain("drain", f"{pod.host.name} took {took:.1f} s")
         for label, requests in self._world.provider.requests.items():
-            left = [one for one in requests if one.host is pod.host and not one.over and not one.mute]
+            left = [one for one in requests if one.host is pod.host and not one.over and not one.unusual]
             if any(one.sent_at > stopped_at for one in left):
                 self.complain("drain", f"{pod.host.name} leaves its request for {label!r} behind")
 
