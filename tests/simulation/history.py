@@ -91,9 +91,9 @@ class _Plan:
         self._world = world
         self._chance = chance
         self._to_come = 0
-        for name in "ABC"[: chance.choice((1, 2, 2, 2, 2, 3))]:
+        for name in "ABC"[: chance.choice((1, 1, 2, 2, 2, 2, 3))]:
             world.start_pod(name)
-        for number in range(chance.choice((1, 1, 1, 1, 2, 3))):
+        for number in range(chance.choice((1, 1, 1, 1, 1, 2, 3))):
             self._plan_upload(f"{'abc'[number]}.wav", chance.choice((0.0, chance.uniform(0.0, 5.0))))
         for _ in range(chance.choice((0, 1, 1, 2, 3, 4))):
             chance.choice(self._faults())()

@@ -13,8 +13,8 @@ from datetime import datetime
 from functools import wraps
 from typing import Any, NamedTuple
 
-from subscriber import endings, lease, outputs, pipeline, settlement, worker
-from subscriber.decisions import Verdict, decide_claim, decide_completion, decide_release, decide_renewal
+from subscriber import decisions, endings, lease, outputs, pipeline, settlement, worker
+from subscriber.decisions import Verdict, decide_claim, decide_release, decide_renewal
 from subscriber.drain import Drain
 from subscriber.errors import ClaimLost
 from subscriber.lease import ClaimKeeper, Keeper, LeaseKeeper
@@ -87,9 +87,8 @@ def _renew_whatever_the_nonce(record: Record | None, now: datetime, claim: Any, 
         raise
 
 
-@wraps(decide_completion)
-def _complete_whatever_the_epoch(record: Record, now: datetime, claim: Any, result: Any) -> Any:
-    return decide_completion(record, now, replace(claim, nonce=record.nonce, epoch=record.epoch), result)
+def _held_by_anybody(record: Record, claim: Any) -> Record:  # noqa: ARG001 - that is the point
+    return record
 
 
 @wraps(decide_release)
@@ -170,9 +169,7 @@ MUTATIONS = (
     Mutation(
         "a renewal ignores nonce and epoch", "one believer", ((lease, "decide_renewal"),), _renew_whatever_the_nonce
     ),
-    Mutation(
-        "a completion ignores the epoch", "fence", ((pipeline, "decide_completion"),), _complete_whatever_the_epoch
-    ),
+    Mutation("nobody looks at nonce and epoch", "fence", ((decisions, "_held"),), _held_by_anybody),
     Mutation(
         "a settled job is claimed again",
         "fence",

@@ -125,7 +125,7 @@ class Pod:
         self.daemon.serve(web=False)
         world.tell(f"{host.name} exits")
         if self.stopped_at is not None:
-            world.watch.ended(self, self.stopped_at)
+            world.watch.drained(self, self.stopped_at)
         host.die(world.clock.now)
 
     def _look_at(self, pool: Any) -> None:

@@ -257,13 +257,17 @@ class Watch:
 
     # The end
 
-    def ended(self, pod: Pod, stopped_at: float) -> None:
-        """A pod that had got SIGTERM is no more."""
+    def lives_on(self, pod: Pod, stopped_at: float) -> None:
+        """A pod got SIGTERM, and is still there."""
         took = self._world.clock.now - stopped_at
-        if self._world.disturbed(pod.host, "any", took + HANDLING):
-            return
-        if took > GRACE_SECONDS + 0.5:
+        if took > GRACE_SECONDS + 0.5 and not self._world.disturbed(pod.host, "any", took + HANDLING):
             self.complain("drain", f"{pod.host.name} took {took:.1f} s")
+
+    def drained(self, pod: Pod, stopped_at: float) -> None:
+        """A pod has ended because of its SIGTERM."""
+        self.lives_on(pod, stopped_at)
+        if self._world.disturbed(pod.host, "any", GRACE_SECONDS + HANDLING):
+            return
         for label, requests in self._world.provider.requests.items():
             left = [one for one in requests if one.host is pod.host and not one.over and not one.unusual]
             if any(one.sent_at > stopped_at for one in left):

@@ -51,6 +51,8 @@ class Wire:
     ) -> T:
         """Have `effect` happen over there, and wait for its answer. Raises NeighbourDown, and what it raises."""
         clock, chance = self._world.clock, self._world.chance
+        if not clock.now:
+            return effect()  # the first pods start well, as they mostly do
         me = clock.me()
         self._world.called(me.host, neighbour)
         me = clock.me()  # it may just have been killed

@@ -108,7 +108,7 @@ class World:
         if not pod.host.dead:
             self.tell(f"{name} is killed")
             if pod.stopped_at is not None:
-                self.watch.ended(pod, pod.stopped_at)
+                self.watch.lives_on(pod, pod.stopped_at)
             pod.host.die(self.clock.now)
         self.clock.after(RESTART_SECONDS, lambda: self.revive(name))
 
