@@ -9,13 +9,14 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from subscriber import app
-from subscriber.app import Adapters, Daemon, Signals
+from subscriber.app import Adapters, Daemon
 from subscriber.audio.cut import Chunk
 from subscriber.audio.facts import Facts
 from subscriber.audio.wire import SAMPLE_RATE
 from subscriber.config import Settings
 from subscriber.metrics import Metrics
 from subscriber.model import Record
+from subscriber.signals import Signals
 from subscriber.transcribe import asking, speech
 from tests.simulation.bucket import PodsObjects
 from tests.simulation.clockwork import Host
@@ -164,13 +165,16 @@ class _Decoders:
 
 class _Decoding:
     def __init__(self, data: bytes) -> None:
-        self.labels = data.decode().splitlines()
-        self.facts = Facts("wav", "pcm_s16le", len(self.labels) / 2)
+        self._labels = data.splitlines()
+        self.facts = Facts("wav", "pcm_s16le", len(self._labels) / 2)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for label in self._labels:
+            yield (label + LABEL_END).ljust(CHUNK_BYTES, LABEL_END)
 
 
-def _cut(decoding: _Decoding, chunk_seconds: float) -> Iterable[Chunk]:  # noqa: ARG001 - the real one's
-    for index, label in enumerate(decoding.labels):
-        pcm = (label.encode() + LABEL_END).ljust(CHUNK_BYTES, LABEL_END)
+def _cut(pieces: Iterable[bytes], chunk_seconds: float) -> Iterator[Chunk]:  # noqa: ARG001 - the real one's
+    for index, pcm in enumerate(pieces):
         yield Chunk(index, index * CHUNK_BYTES // 2, pcm, silent=False, loud=())
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from subscriber.errors import NeighbourDown, Permanent, RateLimited, Transient
 from subscriber.transcript import Answer, Segment, SpeechRequest
 from tests.simulation.clockwork import Host
+from tests.simulation.wire import NoAnswer
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -116,17 +117,21 @@ class PodsTranscriber:
             mine.over = not self._host.dead
 
     def _ask(self, label: str, mine: Request, timeout_seconds: float) -> Answer:
+        try:
+            self._be_limited()
+            return self._wait_for(label, mine, timeout_seconds)
+        except NoAnswer as error:
+            mine.unanswered = True
+            self._world.watch.job_failed(label)
+            raise Transient("no_answer", str(error)) from error
+
+    def _be_limited(self) -> None:
         world, provider = self._world, self._world.provider
         if world.chance.random() < provider.limited:
             world.wire.call("whisper", lambda: None)
             seconds = world.chance.uniform(0.5, 4.0)
             provider.closed_until[self._host] = world.clock.now + seconds
             raise RateLimited(seconds, "slow down")
-        try:
-            return self._wait_for(label, mine, timeout_seconds)
-        except (NeighbourDown, Transient):
-            mine.unanswered = True
-            raise
 
     def _wait_for(self, label: str, mine: Request, timeout_seconds: float) -> Answer:
         world, provider = self._world, self._world.provider
@@ -134,8 +139,7 @@ class PodsTranscriber:
             mine.unusual = True
             world.wire.call("whisper", mine.bill)
             world.clock.wait(timeout_seconds)
-            world.watch.job_failed(label)
-            raise Transient("timeout", "no answer in time")
+            raise NoAnswer("whisper", "unavailable", "no answer in time")
         takes_seconds = world.chance.uniform(*provider.takes)
         mine.unusual = provider.takes != USUAL_SECONDS
         answer = world.wire.call("whisper", partial(provider.work, label, mine), timeout_seconds, takes_seconds)

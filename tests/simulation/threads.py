@@ -178,13 +178,15 @@ class ThreadPoolExecutor:
         self._free += 1
 
 
-def _wait(futures: Iterable[Future], timeout: float | None = None, return_when: str = "ALL_COMPLETED") -> None:
-    """`concurrent.futures.wait`, whose answer nobody needs."""
+def _wait(futures: Iterable[Future], timeout: float | None = None, return_when: str = "ALL_COMPLETED") -> Any:
+    """`concurrent.futures.wait`."""
     all_of_them, changed = list(futures), Condition()
     enough = any if return_when == concurrent.futures.FIRST_COMPLETED else all
-    for future in all_of_them:
-        future.add_done_callback(lambda _: changed.notify_all())
-    changed.wait_for(lambda: enough(future.done() for future in all_of_them), timeout)
+    if not enough(future.done() for future in all_of_them):
+        for future in all_of_them:
+            future.add_done_callback(lambda _: changed.notify_all())
+        changed.wait_for(lambda: enough(future.done() for future in all_of_them), timeout)
+    return SimpleNamespace(done={future for future in all_of_them if future.done()})
 
 
 class _Datetime(datetime):

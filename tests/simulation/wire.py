@@ -17,7 +17,7 @@ from tests.simulation.clockwork import Host, Thread
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-__all__ = ["Wire"]
+__all__ = ["NoAnswer", "Wire"]
 
 T = TypeVar("T")
 
@@ -27,6 +27,10 @@ CALL_SECONDS = 5.0
 
 SPARED_CALLS = 4
 """After one bad call so many are good: a call, its probe, and both once more."""
+
+
+class NoAnswer(NeighbourDown):
+    """The request may have happened, for all that its sender knows."""
 
 
 class Wire:
@@ -49,7 +53,7 @@ class Wire:
     def call(
         self, neighbour: str, effect: Callable[[], T], patience: float = CALL_SECONDS, takes_seconds: float = 0.0
     ) -> T:
-        """Have `effect` happen over there, and wait for its answer. Raises NeighbourDown, and what it raises."""
+        """Have `effect` happen over there, and wait for its answer. Raises NeighbourDown, and what `effect` raises."""
         clock, chance = self._world.clock, self._world.chance
         if not clock.now:
             return effect()  # the first pods start well, as they mostly do
@@ -58,7 +62,8 @@ class Wire:
         me = clock.me()  # it may just have been killed
         if self._away(me.host, neighbour):
             clock.wait(0.05)
-            raise self._down(me, neighbour, "connection refused")
+            self._note_trouble(me, neighbour)
+            raise NeighbourDown(neighbour, "unavailable", "connection refused")
         there, back = chance.uniform(0.005, 0.05), takes_seconds + chance.uniform(0.005, 0.05)
         may_fail = self._may_fail(me, neighbour)
         if chance.random() < self.slow:
@@ -70,7 +75,8 @@ class Wire:
             clock.after(there, partial(self._arrive, me, me.ticket, neighbour, effect, back, word_goes_back))
         answer = clock.wait(min(patience, 0.2) if lost else patience)
         if answer is None:
-            raise self._down(me, neighbour, "no answer")
+            self._note_trouble(me, neighbour)
+            raise NoAnswer(neighbour, "unavailable", "no answer")
         result, error = answer
         if error:
             raise error
@@ -103,7 +109,6 @@ class Wire:
         self._spared[me, neighbour] -= 1
         return self._spared[me, neighbour] < 0
 
-    def _down(self, me: Thread, neighbour: str, why: str) -> NeighbourDown:
+    def _note_trouble(self, me: Thread, neighbour: str) -> None:
         self.troubled_at[me.host, neighbour] = self._world.clock.now
         self._spared[me, neighbour] = SPARED_CALLS
-        return NeighbourDown(neighbour, "unavailable", why)
