@@ -94,18 +94,21 @@ def decide_claim(record: Record | None, now: datetime, ask: ClaimRequest) -> Ver
 
 def decide_renewal(
     record: Record | None, now: datetime, claim: Claim, progress: Progress, pin: Pin, *, alone: bool = False
-) -> Verdict[None]:
+) -> Verdict[bool]:
     """Renew a claim, also an expired one that nobody took; what is pinned for a model stays. Raises ClaimLost.
 
-    A job that gets further than ever is no poison: the deaths before are forgotten.
+    Whether there is a claim: none any more if we have ended it ourselves, which is no loss. A job that gets further
+    than ever is no poison: the deaths before are forgotten.
     """
+    if record and record.state is not State.CLAIMED and _already(record, claim, record.state):
+        return Verdict(answer=False)
     held = _held(record, claim)
     if progress.done > held.furthest_seconds:
         held = replace(held, furthest_seconds=progress.done, silent_deaths=0, lone_deaths=0)
     model = pin.model or held.model
     language = pin.language or (held.language if model == held.model else None)
     renewed = replace(held, renewed_at=now, progress=progress, model=model, language=language, alone=alone)
-    return Verdict(None, renewed)
+    return Verdict(True, renewed)
 
 
 def decide_completion(record: Record | None, now: datetime, claim: Claim, result: Result) -> Verdict[Record]:

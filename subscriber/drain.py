@@ -5,7 +5,13 @@ from __future__ import annotations
 import threading
 import time
 
-__all__ = ["Drain"]
+__all__ = ["RESERVE_SECONDS", "Drain"]
+
+RESERVE_SECONDS = 2.0
+"""Grace that is kept for releasing what is left: one transaction a claim and one request for all leases."""
+
+LAST_BREATH_SECONDS = 0.5
+"""Grace that is kept for storing the last answer and for the process's own end."""
 
 
 class Drain:
@@ -45,3 +51,11 @@ class Drain:
     def remaining_seconds(self) -> float:
         """Grace that is left: infinite before the drain, never below 0."""
         return max(0.0, self._ends_at - time.monotonic())
+
+    def seconds_for_work(self) -> float:
+        """Grace that is left for unfinished work: releasing it takes the rest, a quarter of a short grace."""
+        return max(0.0, self.remaining_seconds() - min(RESERVE_SECONDS, self.grace_seconds / 4))
+
+    def seconds_for_answers(self) -> float:
+        """Grace that is left for what is on the wire: it is paid for, and storing it needs no claim."""
+        return max(0.0, self.remaining_seconds() - min(LAST_BREATH_SECONDS, self.grace_seconds / 16))

@@ -34,6 +34,10 @@ CLAIM_THREADS = 8
 """Renewals of claims at one time: 64 claims on a ledger that takes 2 s a call are still renewed within 16 s."""
 
 
+LAST_TURN_SECONDS = 1.0
+"""How long the end of a keeper waits for the turn that it is in: a call that hangs must not use up a pod's grace."""
+
+
 class Keeper:
     """A thread that takes a turn every `every_seconds` until its `with` block ends, whatever a turn raises."""
 
@@ -54,6 +58,7 @@ class Keeper:
 
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
+        self._thread.join(LAST_TURN_SECONDS)
 
     def turn(self) -> None:
         """Renew what is due."""
@@ -175,10 +180,10 @@ class HeldClaim:
 
     def ensure(self) -> None:
         """Return only while the claim is ours: past its end, ask the ledger before going on. Raises ClaimLost."""
-        if self.lost:
-            raise ClaimLost(f"the claim on {self.job_uri} was taken over")
-        if time.monotonic() >= self.renewed_at + self.claim.claim_seconds:
+        if not self.lost and time.monotonic() >= self.renewed_at + self.claim.claim_seconds:
             self._renew(self)
+        if self.lost:
+            raise ClaimLost(f"the claim on {self.job_uri} was taken over or given up")
 
     def before_request(self) -> None:
         """As `ensure`, before something is paid. Raises Interrupted as well, once somebody wants the job to end."""
@@ -226,27 +231,36 @@ class ClaimKeeper(Keeper):
         return list(self._held.values())
 
     def renew(self, held: HeldClaim) -> None:
-        """Renew now. Raises ClaimLost, after which `held.lost` is set, and NeighbourDown."""
+        """Renew now. Raises ClaimLost, and NeighbourDown.
+
+        `held.lost` is set afterwards if it was taken from us, or if we have ended it ourselves: that is no news.
+        """
         asked_at, alone = time.monotonic(), held.stays_alone()
         decide = partial(decide_renewal, claim=held.claim, progress=held.progress, pin=held.pin, alone=alone)
         try:
-            self._ledger.transact(held.claim.job, decide)
+            ours = self._ledger.transact(held.claim.job, decide)
         except ClaimLost:
             held.lost = True
             self._count("lost")
             raise
-        held.renewed_at = self._last_success = asked_at
+        if not ours:
+            held.lost = True
+            return
+        held.renewed_at = asked_at
         if not alone:
             held.alone_until = 0.0  # recorded before anybody joins it, so that it does not answer for their deaths
         self._count("ok")
+
+    def staleness_seconds(self) -> float:
+        """Seconds since the last success of the claim that has waited longest for one; 0 without claims."""
+        now = time.monotonic()
+        return now - min((held.renewed_at for held in self.held() if not held.lost), default=now)
 
     def turn(self) -> None:
         """Hand every claim that is due to the pool, the one that ends first first."""
         now = time.monotonic()
         claims = sorted(self.held(), key=lambda held: held.renewed_at)
         due = [held for held in claims if not held.lost and now - held.renewed_at >= self._term_seconds]
-        if not due:
-            self._last_success = now
         for held in due:
             if held.claim.nonce not in self._renewing:
                 self._renewing.add(held.claim.nonce)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from subscriber.decisions import decide_release
-from subscriber.drain import Drain
+from subscriber.drain import RESERVE_SECONDS, Drain
 from subscriber.errors import NeighbourDown, SubscriberError
 from subscriber.lease import ClaimKeeper, HeldClaim, LeaseKeeper
 from subscriber.log import get_logger
@@ -37,9 +37,6 @@ PROBE_EVERY_SECONDS = 5.0
 
 LIVE_SECONDS = 120.0
 """A pull loop that took no turn for so long is dead: an empty pull and a probe take a tenth of it."""
-
-RESERVE_SECONDS = 2.0
-"""Grace that is kept for releasing what is left: one transaction a claim and one request for all leases."""
 
 
 class Worker:
@@ -193,11 +190,13 @@ class Worker:
     def _drain_in_order(self, on_drained: Callable[[], None]) -> None:
         try:
             self._let_waiting_go()
-            self._wait_for_jobs()
+            self._wait_for_jobs(self._drain.seconds_for_work)
             self._release_claims()
             # The last pull comes back by itself; what it brings is handed back before it is worked on.
             self._thread.join(self._drain.remaining_seconds())
             self._settler.settle(self._leases.held(), Ending(Outcome.INTERRUPTED, "draining"))
+            # Others may have the jobs by now; an answer that is still on its way spares them its price.
+            self._wait_for_jobs(self._drain.seconds_for_answers)
         except Exception:  # noqa: BLE001 - whatever happens, the process ends; leases and claims end by themselves
             self._log.exception("drain_failed")
         on_drained()
@@ -207,11 +206,10 @@ class Worker:
         for deliveries in self._registry.finish_waiting():
             self._settler.settle(deliveries, Ending(Outcome.INTERRUPTED, "draining"))
 
-    def _wait_for_jobs(self) -> None:
+    def _wait_for_jobs(self, seconds_left: Callable[[], float]) -> None:
         """Work goes on, leases are renewed; requests that could not return in time are not issued any more."""
-        reserve = min(RESERVE_SECONDS, self._drain.grace_seconds / 4)
         with self._changed:
-            while self._in_work and (left := self._drain.remaining_seconds() - reserve) > 0:
+            while self._in_work and (left := seconds_left()) > 0:
                 self._changed.wait(left)
 
     def _release_claims(self) -> None:

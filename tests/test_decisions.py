@@ -288,7 +288,14 @@ def test_a_writer_without_the_claim_is_fenced(deed: str, found: Record | None) -
         BY_OWNER[deed](CLAIM)(found, NOW)
 
 
-@pytest.mark.parametrize("deed", BY_OWNER)
+@pytest.mark.parametrize("state", [state for state in State if state is not State.CLAIMED])
+def test_whoever_ended_his_claim_has_nothing_to_renew_and_has_lost_nothing(state: State) -> None:
+    """A renewal may overtake the answer to our own completion; that is no loss to tell of."""
+    verdict = decide_renewal(replace(CLAIMED, state=state), NOW, CLAIM, Progress(), Pin())
+    assert (verdict.answer, verdict.write) == (False, None)
+
+
+@pytest.mark.parametrize("deed", sorted(set(BY_OWNER) - {"renew"}))
 @pytest.mark.parametrize("state", [state for state in State if state is not State.CLAIMED])
 def test_an_owner_who_let_go_changes_nothing_more(deed: str, state: State) -> None:
     found = replace(CLAIMED, state=state)

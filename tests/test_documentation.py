@@ -19,6 +19,7 @@ from subscriber.model import Outcome
 from subscriber.reference import reference
 from subscriber.settings_table import markdown
 from subscriber.transcript import WARNINGS
+from tests.simulation.watch import INVARIANTS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -77,6 +78,14 @@ def test_a_document_names_only_settings_commands_targets_and_files_that_exist(do
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
     for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
         assert (document.parent / link).exists(), link
+
+
+def test_the_guarantees_name_tests_that_exist_and_every_promise_of_the_simulation() -> None:
+    told = (ROOT / "docs" / "guarantees.md").read_text()
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", told))
+    assert {name for name in named if f"def {name}(" not in tests} == set()
+    assert {name for name in INVARIANTS if f"*{name}*" not in told} == set()
 
 
 @pytest.mark.parametrize("anchor", re.findall(r"\]\(#([^)]+)\)", README))

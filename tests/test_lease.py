@@ -21,7 +21,7 @@ from subscriber.decisions import Decide
 from subscriber.errors import ClaimLost, NeighbourDown, Refused
 from subscriber.lease import BATCH, CLAIM_THREADS, ClaimKeeper, HeldClaim, Keeper, LeaseKeeper
 from subscriber.metrics import Metrics
-from subscriber.model import Claim, Delivery, Job, Message, Progress, Record
+from subscriber.model import Claim, Delivery, Job, Message, Progress, Record, State
 from tests.claims import CLAIM, CLAIMED, NOW
 
 T = TypeVar("T")
@@ -401,8 +401,13 @@ def test_the_thread_of_a_keeper_lives_on_after_an_exception_and_ends_with_its_bl
 def test_a_keeper_may_be_stopped_twice(leases: LeaseKeeper) -> None:
     with leases:
         leases.__exit__()
-    leases._thread.join(SOON)
     assert not leases.alive()
+
+
+def test_a_keeper_has_ended_when_its_block_has(leases: LeaseKeeper) -> None:
+    with leases:
+        assert leases._thread.is_alive()
+    assert not leases._thread.is_alive()
 
 
 def test_a_keeper_that_never_started_is_not_alive(leases: LeaseKeeper) -> None:
@@ -485,6 +490,34 @@ def test_a_claim_given_up_before_its_turn_in_the_pool_is_not_renewed(
         pass
     claims._renew_quietly(held)
     assert book.asked == []
+
+
+def test_a_claim_that_we_ended_ourselves_is_not_told_as_lost(
+    claims: ClaimKeeper, book: Book, clock: Clock, metrics: Metrics
+) -> None:
+    claim = book.open()
+    with claims.holding(claim, clock.now - 30) as held:
+        book.records[claim.job.id] = replace(book.of(claim), state=State.DONE)
+        claims.turn()
+        with pytest.raises(ClaimLost):
+            held.ensure()
+    assert renewals(metrics, "claim") == {}
+
+
+def test_a_renewal_that_comes_back_late_does_not_undo_a_release(claims: ClaimKeeper, book: Book, clock: Clock) -> None:
+    with claims.holding(book.open(), clock.now - 30) as held:
+        book.obstacle = lambda: setattr(held, "lost", True)
+        claims.turn()
+        assert held.lost
+
+
+def test_the_claims_staleness_is_that_of_the_one_that_waits_longest(
+    claims: ClaimKeeper, book: Book, clock: Clock
+) -> None:
+    """The newest success would hide one claim that fails among many that do not."""
+    with claims.holding(book.open("a"), clock.now - 25), claims.holding(book.open("b"), clock.now - 30):
+        claims.turn()
+        assert claims.staleness_seconds() == 25
 
 
 def test_a_lost_claim_is_told_and_not_asked_for_again(

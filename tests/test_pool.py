@@ -10,11 +10,11 @@ from concurrent.futures import CancelledError, Future, wait
 import pytest
 
 from subscriber import drain as drain_module
-from subscriber.drain import Drain
+from subscriber.drain import LAST_BREATH_SECONDS, RESERVE_SECONDS, Drain
 from subscriber.errors import Interrupted, NeighbourDown, Permanent, RateLimited
 from subscriber.metrics import Metrics
 from subscriber.transcribe import pool as module
-from subscriber.transcribe.pool import GROW_AFTER, RESERVE, THREADS_A_SLOT, Lane, SlotPool
+from subscriber.transcribe.pool import FIRST_GUESS_SECONDS, GROW_AFTER, THREADS_A_SLOT, Lane, SlotPool
 
 SOON = 30.0
 """Bound of every wait for another thread; none comes near it."""
@@ -529,12 +529,12 @@ class TestDrain:
         one.blocks(lane)
         waiter = lane.submit(lambda: "answer")
         one.drain.begin()
-        one.changed.until_waited_for(50.0)
-        one.passes(50.0)
+        one.changed.until_waited_for(50.0 - RESERVE_SECONDS)
+        one.passes(50.0 - RESERVE_SECONDS)
         with pytest.raises(Interrupted):
             waiter.result(SOON)
 
-    @pytest.mark.parametrize(("grace", "sent"), [(30.0, False), (31.0, True)])
+    @pytest.mark.parametrize(("grace", "sent"), [(30.0 + RESERVE_SECONDS, False), (31.0 + RESERVE_SECONDS, True)])
     def test_a_gate_is_waited_for_only_if_it_opens_in_time(self, stand: Make, grace: float, sent: bool) -> None:
         one = stand(grace=grace)
         lane = one.pool.lane()
@@ -557,10 +557,18 @@ class TestDrain:
         one.blocks(lane)
         waiter = lane.submit(lambda: "answer")
         one.drain.begin()
-        one.changed.until_waited_for(3600.0)
+        one.changed.until_waited_for(3600.0 - RESERVE_SECONDS - FIRST_GUESS_SECONDS)
         one.drain.begin()
         with pytest.raises(Interrupted):
             waiter.result(SOON)
+
+    def test_a_pod_that_knows_no_answer_yet_sends_nothing_in_a_short_grace(self, stand: Make) -> None:
+        """What it sent would be paid, and its answer would come to nobody."""
+        one = stand(grace=FIRST_GUESS_SECONDS + 1.0)
+        lane = one.pool.lane()
+        one.drain.begin()
+        with pytest.raises(Interrupted):
+            lane.submit(lambda: "answer").result(SOON)
 
     def test_what_a_request_usually_takes_follows_the_answers(self, stand: Make) -> None:
         one = stand()
@@ -636,7 +644,7 @@ class TestClosedLane:
         one.drain.begin()
         closing = threading.Thread(target=lane.__exit__)
         closing.start()
-        one.changed.until_waited_for(60.0 - RESERVE)
+        one.changed.until_waited_for(60.0 - LAST_BREATH_SECONDS)
         request.answer.set()
         closing.join(SOON)
         assert kept == ["answer"]
@@ -649,7 +657,7 @@ class TestClosedLane:
         one.drain.begin()
         closing = threading.Thread(target=lane.__exit__)
         closing.start()
-        one.changed.until_waited_for(60.0 - RESERVE)
+        one.changed.until_waited_for(60.0 - LAST_BREATH_SECONDS)
         request.answer.set()
         with pytest.raises(CancelledError):
             limited.result(SOON)

@@ -39,8 +39,9 @@ slot gets free, and a chunk of 30 s holds about 1.5 MB."""
 THREADS_A_SLOT = 2
 """A thread that has given up its slot still judges and stores its answer, while another thread uses the slot."""
 
-RESERVE = 2.0
-"""Seconds of grace that a drain keeps for releasing claims."""
+FIRST_GUESS_SECONDS = 5.0
+"""What a request usually takes, as long as none was answered: an answer for 30 s of speech comes in 2 to 6 s. A pod
+that has to stop as soon as it has started must not send what it will not be there to hear."""
 
 
 def _itself(answer: Any) -> Any:
@@ -99,7 +100,7 @@ class SlotPool:
         self._lanes: set[Lane] = set()
         self._in_flight = self._threads = self._idle = self._successes = 0
         self._gate_opens_at = self._next_at = self._halved_at = 0.0
-        self._usual_seconds = 0.0
+        self._usual_seconds: float | None = None
         self._changed = threading.Condition()
         drain.wakes(self._changed)
         metrics.whisper_slots.set(slots)
@@ -134,7 +135,7 @@ class SlotPool:
             for task in lane.waiting:
                 task.future.cancel()
             lane.waiting.clear()
-            while lane.in_flight and self._drain.draining and (left := self._drain.remaining_seconds() - RESERVE) > 0:
+            while lane.in_flight and self._drain.draining and (left := self._drain.seconds_for_answers()) > 0:
                 self._changed.wait(left)
             self._lanes.discard(lane)
 
@@ -184,7 +185,8 @@ class SlotPool:
         """Draining, no request is made that could not return in time. The seconds for which one still could."""
         if not self._drain.draining:
             return threading.TIMEOUT_MAX
-        spare = self._drain.remaining_seconds() - closed_seconds - self._usual_seconds
+        usual = FIRST_GUESS_SECONDS if self._usual_seconds is None else self._usual_seconds
+        spare = self._drain.seconds_for_work() - closed_seconds - usual
         if spare > 0:
             return spare
         for lane in self._lanes:
@@ -197,7 +199,7 @@ class SlotPool:
             self._in_flight -= 1
             self._metrics.whisper_in_flight.set(self._in_flight)
             if ok:
-                known = self._usual_seconds or took_seconds
+                known = took_seconds if self._usual_seconds is None else self._usual_seconds
                 self._usual_seconds = known + USUAL_WEIGHT * (took_seconds - known)
                 self._grow()
             self._changed.notify_all()
