@@ -24,7 +24,7 @@ from subscriber.compose import cloud_adapters, folder_adapters, local_settings
 from subscriber.config import Settings
 from subscriber.demo.cloud import INBOX, TOPIC, Cloud
 from subscriber.demo.files import File, Files
-from subscriber.demo.material import COPY, made
+from subscriber.demo.material import COPY, Made, made
 from subscriber.demo.programs import Program, ask, wait_until
 from subscriber.demo.report import Fact, account, comparison, is_right
 from subscriber.emulators import EmulatorsMissing, emulators, free_port
@@ -52,8 +52,10 @@ def run_demo(*, keep: bool) -> int:
     console = Console(highlight=False)
     began = time.monotonic()
     try:
+        console.print("Making a film and a recording of three minutes out of the bundled ones.")
+        more = made()  # before there is anything to stop, and before a lost signal would matter
         _stop_on_signals()
-        with _stage(console, KEPT if keep else None) as stage:
+        with _stage(console, KEPT if keep else None, more) as stage:
             facts = _play(stage)
     except KeyboardInterrupt:
         console.print("\nInterrupted. Everything is stopped.")
@@ -99,7 +101,7 @@ class _Stage:
 
 
 @contextmanager
-def _stage(console: Console, kept: Path | None) -> Iterator[_Stage]:
+def _stage(console: Console, kept: Path | None, more: list[Made]) -> Iterator[_Stage]:
     # A setting, a key or a storage server of yours has no place here: the demo must be the same everywhere.
     yours = ("SUBSCRIBER_", "OPENAI_", "STORAGE_EMULATOR_HOST")
     environ = {name: value for name, value in config.environ().items() if not name.startswith(yours)}
@@ -109,7 +111,7 @@ def _stage(console: Console, kept: Path | None) -> Iterator[_Stage]:
     with tempfile.TemporaryDirectory(prefix="subscriber-demo-") as folder:
         command = ["whisper-server", "--port", str(port), "--control"]
         with Program(command, environ, Path(folder, "whisper.log")) as whisper:
-            every = [*recordings(), *made(Path(folder))]
+            every = [*recordings(), *(one.written(Path(folder)) for one in more)]
             yield _Stage(console, Path(folder), {**environ, "OPENAI_BASE_URL": url}, whisper, Control(url), kept, every)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
 from subscriber.audio.joining import PAUSE_SECONDS, joined
 from subscriber.recordings import Recording, recordings
 
-__all__ = ["COPY", "FILM", "LONG", "LONG_SECONDS", "made"]
+__all__ = ["COPY", "FILM", "LONG", "LONG_SECONDS", "Made", "made"]
 
 LONG, FILM, COPY = "programme.m4a", "clip.mp4", "the-same-again.m4a"
 
@@ -16,13 +17,25 @@ LONG_SECONDS = 180.0
 """Seven chunks at least: enough for a bar to move, and transcribed in half a minute on two cores."""
 
 
-def made(folder: Path) -> tuple[Recording, Recording]:
-    """Write a film and a long recording into `folder`."""
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A recording that is no file yet."""
+
+    name: str
+    data: bytes
+    seconds: float
+    text: str
+
+    def written(self, folder: Path) -> Recording:
+        """Make it a file in `folder`."""
+        (folder / self.name).write_bytes(self.data)
+        return Recording(folder / self.name, self.seconds, self.text)
+
+
+def made() -> list[Made]:
+    """A film and a long recording, in two seconds. PyAV may swallow what a signal's handler raises meanwhile."""
     bundled = recordings()
-    return (
-        _made(folder / FILM, [bundled[3]], picture=True),
-        _made(folder / LONG, _enough(bundled), picture=False),
-    )
+    return [_made(FILM, [bundled[3]], picture=True), _made(LONG, _enough(bundled), picture=False)]
 
 
 def _enough(bundled: list[Recording]) -> list[Recording]:
@@ -34,9 +47,9 @@ def _enough(bundled: list[Recording]) -> list[Recording]:
     return chosen
 
 
-def _made(path: Path, parts: list[Recording], *, picture: bool) -> Recording:
-    path.write_bytes(joined([part.path for part in parts], picture=picture))
-    return Recording(path, _seconds(parts), " ".join(part.text for part in parts))
+def _made(name: str, parts: list[Recording], *, picture: bool) -> Made:
+    data = joined([part.path for part in parts], picture=picture)
+    return Made(name, data, _seconds(parts), " ".join(part.text for part in parts))
 
 
 def _seconds(parts: list[Recording]) -> float:

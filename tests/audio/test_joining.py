@@ -39,7 +39,7 @@ def test_a_film_has_pictures_that_change_and_sound_of_the_same_length() -> None:
 
 
 def test_the_long_one_takes_minutes_and_no_two_of_its_chunks_are_alike(tmp_path: Path, pool: DecoderPool) -> None:
-    film, programme = made(tmp_path)
+    film, programme = (one.written(tmp_path) for one in made())
     assert film.path.suffix == ".mp4"
     assert programme.seconds >= LONG_SECONDS
     pcm, facts = decoded(pool, programme.path.read_bytes())
