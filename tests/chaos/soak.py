@@ -1,7 +1,7 @@
-"""`python -m tests.chaos.soak` (`make soak`): a steady load with a fault now and then, and nothing of the daemon may grow.
+"""`python -m tests.chaos.soak` (`make soak`): a steady load with a fault now and then, and nothing may grow.
 
-Figures are of the daemon and all its processes. Those that count are taken at rest: once after a fifth of the time, when
-all that is made once has been made, and once at the end.
+Figures are of the daemon and all its processes. Those that count are taken at rest: once after a fifth of the time,
+when all that is made once has been made, and once at the end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -151,21 +153,22 @@ class Soak:
         return int(self.daemon.metrics("jobs_in_flight") + self.daemon.metrics("jobs_parked"))
 
     def _figures(self) -> Figures:
-        memory = [(one.memory_full_info(), one.num_threads(), one.num_fds()) for one in self._family()]
+        seen = list(self._seen())
         return Figures(
-            rss_mb=sum(info.rss for info, _, _ in memory) / 1e6,
-            pss_mb=sum(info.pss for info, _, _ in memory) / 1e6,
-            processes=len(memory),
-            threads=sum(threads for _, threads, _ in memory),
-            files=sum(files for _, _, files in memory),
+            rss_mb=sum(memory.rss for memory, _, _ in seen) / 1e6,
+            pss_mb=sum(memory.pss for memory, _, _ in seen) / 1e6,
+            processes=len(seen),
+            threads=sum(threads for _, threads, _ in seen),
+            files=sum(files for _, _, files in seen),
             leases=self._leases(),
         )
 
-    def _family(self) -> Iterator[psutil.Process]:
-        """The daemon, its decoders' nursery, and the decoders at work, which may end while we look."""
+    def _seen(self) -> Iterator[tuple[Any, int, int]]:
+        """Memory, threads and files of each process; decoders at work may end while we look."""
         daemon = psutil.Process(self.daemon.pid)
-        yield daemon
-        yield from daemon.children()
+        for one in (daemon, *daemon.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                yield one.memory_full_info(), one.num_threads(), one.num_fds()
 
 
 def soak(world: World, provider: Server, seconds: float) -> list[str]:

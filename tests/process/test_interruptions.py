@@ -12,7 +12,7 @@ import pytest
 
 from subscriber.emulators import Emulators
 from subscriber.whisper_server import Control, Server, StubEngine
-from tests.daemon import Daemon, command_environ, until
+from tests.daemon import Daemon, until
 from tests.front import Front, Refusal
 from tests.process.scenes import Scene
 from tests.relay import Fault, Relay
