@@ -13,7 +13,7 @@ from subscriber.audio.cut import cut
 from subscriber.audio.flac import encode_flac
 from subscriber.audio.wire import SAMPLE_RATE
 
-__all__ = ["chunks", "heard", "heavy", "said", "sha256", "silent", "three_hours", "wav"]
+__all__ = ["chunks", "heard", "heavy", "said", "sha256", "silent", "wav"]
 
 LOUD_OF_A_SECOND = 0.6
 """The rest is faint noise: it tells the cutter the floor, and leaves a stub's few words enough sound to explain."""
@@ -71,10 +71,3 @@ def heavy(data: bytes, size: int = 10_000_000) -> bytes:
     """The same recording in a file of so many bytes: a large object that costs no time to make or to hear."""
     junk = b"JUNK" + (size - len(data) - 8).to_bytes(4, "little") + bytes(size - len(data) - 8)
     return b"RIFF" + (size - 8).to_bytes(4, "little") + data[8:12] + junk + data[12:]
-
-
-def three_hours() -> bytes:
-    """A FLAC file of three hours in which every half a minute holds two seconds of noise of its own: quickly made."""
-    chance = random.Random(3)  # noqa: S311 - no secret
-    loud, rest = 2 * 2 * SAMPLE_RATE, bytes(28 * 2 * SAMPLE_RATE)
-    return encode_flac(b"".join(chance.randbytes(loud) + rest for _ in range(360)))
