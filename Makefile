@@ -1,6 +1,6 @@
 # Bare `make` lists the targets. Each one installs what it needs; none needs another to have run.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-ops chaos bench lint lock docs clean
+.PHONY: help install demo test test-all test-ops chaos soak bench lint lock docs clean
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,6 +31,9 @@ test-ops: $(VENV)/.installed ## build and run the image, ask gcloud's linter, ch
 
 chaos: $(VENV)/.installed ## daemons that are killed, stopped, paused and cut off; SEED=7 RUNS=3 repeats and goes on
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --runs $(or $(RUNS),1)
+
+soak: $(VENV)/.installed ## a steady load with faults on one daemon; memory, threads, files, leases flat; MINUTES=30 takes longer
+	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),10)
 
 bench: $(VENV)/.installed ## measure speed, memory, slots, word errors; one table (half an hour)
 	@$(BIN)/python -m bench $(NAME)

@@ -19,14 +19,16 @@ HOP_BY_HOP = {"connection", "content-length", "transfer-encoding"}
 class Refusal:
     """Answers the next `times` requests of this method that name `what` itself, or passes them on first.
 
-    An upload names its object at the head of its body, everything else in its path. Status 0 closes the connection.
+    An upload names its object at the head of its body, everything else in its path. Status 0 closes the connection,
+    and None refuses nothing: the request is only held back for `late_seconds`.
     """
 
     method: str
     what: str
-    status: int
+    status: int | None
     times: int = 1
     applied: bool = False
+    late_seconds: float = 0.0
 
 
 class Front:
@@ -38,6 +40,7 @@ class Front:
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"front": self}))
         self._server.daemon_threads = True
+        self.closed = threading.Event()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
@@ -45,6 +48,7 @@ class Front:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.closed.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -80,8 +84,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         refusal = self.front.meets(self.command, f"{self.path} {body[:HEAD_BYTES].decode('latin-1')}")
-        if refusal and not refusal.applied:
-            self._answer(refusal.status, [], b"{}")
+        if refusal:
+            self.front.closed.wait(refusal.late_seconds)
+        status = refusal.status if refusal else None
+        if status is not None and refusal and not refusal.applied:
+            self._answer(status, [], b"{}")
             return
         connection = HTTPConnection(self.front.target, timeout=SECONDS)
         connection.request(self.command, self.path, body, dict(self.headers))
@@ -89,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         data = answer.read()
         connection.close()
         headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP]
-        self._answer(refusal.status if refusal else answer.status, headers, data)
+        self._answer(answer.status if status is None else status, headers, data)
 
     def _answer(self, status: int, headers: list[tuple[str, str]], data: bytes) -> None:
         self.close_connection = not status

@@ -103,13 +103,14 @@ def test_a_process_stopped_in_the_middle_of_a_long_recording_stores_what_is_on_t
     assert scene.record("long.wav")["state"] == "done"
 
 
-def test_a_second_signal_ends_the_waiting(scene: Scene) -> None:
+@pytest.mark.parametrize("again", [Daemon.term, Daemon.interrupt])
+def test_a_second_signal_ends_the_waiting(scene: Scene, again: Callable[[Daemon], None]) -> None:
     scene.control.hold()
     first = scene.start(shutdown_grace_seconds=60)
     first.ready()
     scene.world.upload("one.wav", wav())
     scene.control.wait_for_requests(1)
-    assert seconds_to_exit(first, first.term, first.interrupt) < 4
+    assert seconds_to_exit(first, first.term, lambda: again(first)) < 4
     record = scene.record("one.wav")
     assert (record["state"], record["attempts"]) == ("waiting", 0), "still released, and free of charge"
 
