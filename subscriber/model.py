@@ -195,6 +195,11 @@ class Record:
     schema_version: int = SCHEMA_VERSION
 
     @property
+    def job(self) -> Job:
+        """The job that it is the record of."""
+        return Job(self.bucket, self.name, self.generation, self.output)
+
+    @property
     def claim_ends_at(self) -> datetime:
         """When the claim ends unless it is renewed."""
         return self.renewed_at + timedelta(seconds=self.claim_seconds)

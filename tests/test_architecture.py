@@ -27,7 +27,9 @@ INNER = {
     "budget_decisions": {"verdict"},
     "documents": {"budget_decisions", "errors", "model"},
     "notification": {"errors", "model"},
-    "ports": {"budget_decisions", "decisions", "errors", "model", "transcript"},
+    "firestore_values": set(),
+    "queries": {"model"},
+    "ports": {"budget_decisions", "decisions", "errors", "model", "queries", "transcript"},
     "render": {"model", "text", "transcript"},
     "outputs": {"errors", "model", "ports", "transcript"},
 }
