@@ -1,0 +1,110 @@
+"""A world in which a daemon has met everything: several hundred records of every kind, made once for all tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from subscriber.emulators import Emulators
+from subscriber.whisper_server import Control, Server, StubEngine
+from tests.daemon import Daemon, command_environ, until
+from tests.process.scenes import Scene
+from tests.sound import heard, wav
+from tests.world import World, new_world
+
+PREFIX = "texts"
+RECORDINGS = 24
+COPIES = 9
+QUICK = {"max_attempts": 2, "retry_min_seconds": 0.1, "retry_max_seconds": 1, "max_jobs": 32, "whisper_concurrency": 16}
+
+
+@dataclass
+class Operated:
+    """The world, and how many records there are by state and reason."""
+
+    world: World
+    scene: Scene
+    kinds: Counter[tuple[str, str]]
+    environ: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def operated(emulators: Emulators) -> Iterator[Operated]:
+    with Server(StubEngine(), control=True) as provider, new_world(emulators) as world:
+        with Scene(world, provider.url, Control(provider.url)) as scene:
+            _operate(scene)
+            records = world.records().values()
+            kinds = Counter((str(one["state"]), (one["reason"] or {}).get("kind", "")) for one in records)  # type: ignore[attr-defined]
+            environ = command_environ(world, provider.url, output=f"{world.output}/{PREFIX}")
+            yield Operated(world, scene, kinds, environ)
+
+
+def _operate(scene: Scene) -> None:
+    """Nothing here writes a record: daemons do, to which everything happens."""
+    settle(scene)
+    fail_for_now(scene)
+    die(scene, "held", 5, claim_seconds=3600)
+    die(scene, "silent", 5, claim_seconds=3)
+
+
+def settle(scene: Scene) -> None:
+    """Done, dead for four reasons, gone, superseded: all that is settled."""
+    world = scene.world
+    bucket = world.storage.bucket(world.bucket)
+    for number in range(15):
+        world.upload(f"gone/{number}.wav", wav("gone"))
+        bucket.delete_blob(f"gone/{number}.wav")
+        world.upload(f"replaced/{number}.wav", wav("old"))
+        world.upload(f"replaced/{number}.wav", wav("new"))
+    for number in range(RECORDINGS):
+        sound = wav(f"call {number}")
+        for copy in range(COPIES):
+            world.upload(f"calls/{copy}/{number:02}.wav", sound)
+    for number in range(30):
+        world.upload(f"empty/{number}.wav", b"")
+        world.upload(f"letters/{number}.mp3", b"Dear all, see the recording", content_type="audio/mpeg")
+    world.upload("é" * 505 + ".wav", wav("long"))
+    world.upload("odd/#3 & <b>50%</b>\x1b[31m.wav", wav("odd"))
+    scene.control.mode("server_error", sha256=heard(wav("cursed")))
+    for number in range(5):
+        world.upload(f"cursed/{number}.wav", wav("cursed"))
+    daemon = started(scene, **QUICK)
+    expected = 15 * 3 + RECORDINGS * COPIES + 30 * 2 + 1 + 1 + 5
+    until(lambda: daemon.metrics("jobs_total") >= expected, f"{expected} jobs are settled", 180)
+    drained(daemon)
+
+
+def fail_for_now(scene: Scene) -> None:
+    """Waiting: failed once, and the next attempt is minutes away."""
+    daemon = started(scene, max_attempts=10, retry_min_seconds=600, retry_max_seconds=600)
+    for number in range(5):
+        scene.world.upload(f"waiting/{number}.wav", wav("cursed"))
+    daemon.counts(5, "deliveries_total", outcome="failed")
+    drained(daemon)
+    scene.control.mode(None)
+
+
+def die(scene: Scene, name: str, count: int, **settings: object) -> None:
+    """Claimed by a daemon that was killed in the middle of it."""
+    scene.control.hold()
+    before = scene.requests()
+    daemon = started(scene, **settings)
+    for number in range(count):
+        scene.world.upload(f"{name}/{number}.wav", wav(f"{name} {number}"))
+    scene.control.wait_for_requests(before + count)
+    daemon.kill()
+    scene.control.release()
+
+
+def started(scene: Scene, **settings: object) -> Daemon:
+    daemon = scene.start(output=f"{scene.world.output}/{PREFIX}", **settings)
+    daemon.ready()
+    return daemon
+
+
+def drained(daemon: Daemon) -> None:
+    daemon.term()
+    assert daemon.exit_code() == 0
