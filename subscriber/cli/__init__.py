@@ -141,6 +141,26 @@ def whisper_server(
     return server.main(port=port, host=host, model=model, engine=engine, latency=latency, control=control)
 
 
+@_command("check", "check --bucket calls --spend", "check --json")
+def check(
+    *,
+    bucket: Annotated[
+        list[str] | None, typer.Option(help="A bucket with recordings; by default those of the newest records.")
+    ] = None,
+    spend: Annotated[bool, typer.Option("--spend", help="Also pay for one request of one second.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> int:
+    """Prove every right and setting that the daemon needs, and name the command that mends what is wrong.
+
+    A line is ok, warn, fail, or unknown where nobody may look or an emulator has no answer. Exit code 1 on any fail.
+    The only thing that it writes is one small object below CHUNK_CACHE, which it deletes at once. In the commands,
+    MEMBER is the daemon's identity.
+    """
+    from subscriber.cli.check import check_all  # noqa: PLC0415
+
+    return check_all(tuple(bucket or ()), spend=spend, as_json=as_json)
+
+
 @_command(
     "explain gs://calls/2026/11/one.wav",
     "explain 'gs://calls/2026/11/one.wav#1762000000000001'",

@@ -62,6 +62,8 @@ def tell(story: Story, desk: Desk, now: datetime) -> Iterator[str]:
     """The screen, line by line."""
     yield shown(str(story.address))
     yield f"  {_live(story, now)}"
+    if not story.known:
+        yield "  no record: nobody has claimed it"
     for number, record in enumerate(story.records[:SCREENFUL]):
         yield ""
         yield from _generation(record, story, now, max_attempts=desk.max_attempts, brief=number > 0)
@@ -156,12 +158,15 @@ def _generation(record: Record, story: Story, now: datetime, *, max_attempts: in
 
 
 def _because(record: Record) -> str:
-    return f", {record.reason.kind}: {shown(record.reason.message)}" if record.reason else ""
+    if record.reason is None or record.state is State.DONE:
+        return ""
+    kind = "" if record.reason.kind == record.state else f", {record.reason.kind}"
+    return f"{kind}: {shown(record.reason.message)}"
 
 
 def _attempt(line: Attempt) -> str:
     why = f", {line.reason}: {shown(line.message)}" if line.reason else ""
-    return f"    {line.at:%H:%M:%S}       epoch {line.epoch} {line.outcome}{why}"
+    return f"    {line.at:%m-%d %H:%M:%S} epoch {line.epoch} {line.outcome}{why}"
 
 
 def _chunks(record: Record) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,11 @@ from subscriber.whisper_server import Control, Server, StubEngine
 from tests.daemon import Daemon, command_environ, until
 from tests.process.scenes import Scene
 from tests.sound import heard, wav
-from tests.world import World, new_world
+from tests.world import World, opened
 
 PREFIX = "texts"
-RECORDINGS = 24
-COPIES = 9
+RECORDINGS = 20
+COPIES = 8
 QUICK = {"max_attempts": 2, "retry_min_seconds": 0.1, "retry_max_seconds": 1, "max_jobs": 32, "whisper_concurrency": 16}
 
 
@@ -33,13 +34,18 @@ class Operated:
 
 @pytest.fixture(scope="session")
 def operated(emulators: Emulators) -> Iterator[Operated]:
-    with Server(StubEngine(), control=True) as provider, new_world(emulators) as world:
-        with Scene(world, provider.url, Control(provider.url)) as scene:
-            _operate(scene)
-            records = world.records().values()
-            kinds = Counter((str(one["state"]), (one["reason"] or {}).get("kind", "")) for one in records)  # type: ignore[attr-defined]
-            environ = command_environ(world, provider.url, output=f"{world.output}/{PREFIX}")
-            yield Operated(world, scene, kinds, environ)
+    with (
+        Server(StubEngine(), control=True) as provider,
+        opened(emulators) as world,
+        Scene(world, provider.url, Control(provider.url)) as scene,
+    ):
+        _operate(scene)
+        environ = command_environ(world, provider.url, output=f"{world.output}/{PREFIX}")
+        yield Operated(world, scene, Counter(map(_kind, world.records().values())), environ)
+
+
+def _kind(record: dict[str, Any]) -> tuple[str, str]:
+    return record["state"], record["reason"]["kind"] if record["reason"] else ""
 
 
 def _operate(scene: Scene) -> None:
@@ -91,7 +97,8 @@ def die(scene: Scene, name: str, count: int, **settings: object) -> None:
     """Claimed by a daemon that was killed in the middle of it."""
     scene.control.hold()
     before = scene.requests()
-    daemon = started(scene, **settings)
+    # As many places as recordings: with none free it does not pull, and a dead process's pull would swallow a message.
+    daemon = started(scene, max_jobs=count, whisper_concurrency=count, **settings)
     for number in range(count):
         scene.world.upload(f"{name}/{number}.wav", wav(f"{name} {number}"))
     scene.control.wait_for_requests(before + count)
