@@ -1,4 +1,4 @@
-"""Writes what is made from the code: README's settings, docs/reference.md and the ledger's indexes."""
+"""Writes what is made from the code: README's settings, docs/reference.md, docs/commands.md, the ledger's indexes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+from subscriber.cli import app
+from subscriber.cli.manual import manual
 from subscriber.queries import every_index
 from subscriber.reference import reference
 from subscriber.settings_table import markdown
@@ -19,6 +21,7 @@ def main() -> None:
     readme = ROOT / "README.md"
     readme.write_text(SETTINGS.sub(lambda _: markdown(), readme.read_text()))
     (ROOT / "docs" / "reference.md").write_text(reference())
+    (ROOT / "docs" / "commands.md").write_text(manual(app))
     write_indexes(ROOT / "firestore" / "indexes")
 
 
