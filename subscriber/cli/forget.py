@@ -45,7 +45,7 @@ def _print_traces(name: str, traces: Traces) -> None:
 
 def _print_erased(name: str, erased: Erased, traces: Traces) -> None:
     print(f"{name}: erased")
-    for file in dict.fromkeys(erased.files):
+    for file in erased.files:
         print(f"  {shown(file)}")
     print(f"  {erased.chunks} chunks; another object with the same sound pays for them again if it is run again")
     print(f"  {erased.records} records; each left a tombstone without a name, so that redeliveries are acked")

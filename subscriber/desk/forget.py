@@ -78,7 +78,8 @@ def forget(desk: Desk, traces: Traces, wait: Callable[[float], None]) -> Erased:
         # They may have written until now.
         traces = _traces(desk, traces.address)
     erased = Erased()
-    for file in (*traces.files, *_recorded_files(desk, taken)):
+    files = {(file.bucket, file.name): file for file in (*traces.files, *_recorded_files(desk, taken))}
+    for file in files.values():
         if _delete(desk, file, erased):
             erased.files.append(f"gs://{file.bucket}/{file.name}")
     for chunk in traces.chunks:
