@@ -29,6 +29,7 @@ from subscriber.outputs import OutputLocation
 from subscriber.ports import Records
 from subscriber.queries import ALL
 from subscriber.transcribe.profiles import profile_of, request_fields
+from subscriber.transcript import Hints
 
 if TYPE_CHECKING:
     from subscriber.adapters.checks_firestore import FirestoreFacts
@@ -132,7 +133,7 @@ class _Checks:
         yield Check("provider", partial(retirement_findings, settings.model, datetime.now(UTC).date()))
         if spend:
             model = settings.model[0]
-            fields = request_fields(profile_of(model), settings.language, settings.prompt, ())
+            fields = request_fields(profile_of(model), Hints(settings.language, settings.prompt, settings.keywords))
             probe = partial(self._adapters.transcriber.probe, model, fields)
             yield proven("provider", probe, f"{model} answers a request of one second")
         else:

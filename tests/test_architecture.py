@@ -33,7 +33,8 @@ INNER = {
     "render": {"model", "text", "transcript"},
     "outputs": {"errors", "model", "ports", "transcript"},
     "desk": {
-        *("decisions", "documents", "errors", "model", "notification", "outputs", "ports", "queries", "transcribe"),
+        *("decisions", "documents", "errors", "model", "notification", "outputs", "ports", "queries"),
+        *("transcribe", "transcript", "wishes"),
     },
 }
 # Each row: a library, and the only places (by prefix) that may import it.

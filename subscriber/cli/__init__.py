@@ -185,7 +185,7 @@ def explain(address: Object, outbox: Outbox = None) -> int:
 def jobs(
     *,
     state: Annotated[list[State] | None, typer.Option(help="Only these; may be given several times.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Only with this reason, such as timeout or undecodable.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only with this reason, such as exhausted or undecodable.")] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="First claimed since: 90m, 36h, 7d, or an ISO 8601 date or time.")
     ] = None,

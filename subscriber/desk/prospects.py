@@ -74,6 +74,10 @@ def _superseded(_: Record, __: datetime, ___: int, ____: int | None) -> str:
     return "Nothing: a newer generation came before its turn, and has a job of its own."
 
 
+def _skipped(_: Record, __: datetime, ___: int, ____: int | None) -> str:
+    return "Nothing: its own metadata said transcribe=skip. A new upload without it would be a new job."
+
+
 def _forgotten(_: Record, __: datetime, ___: int, ____: int | None) -> str:
     return "Nothing: it was forgotten, and redeliveries are acked. A new upload would be a new job."
 
@@ -83,5 +87,6 @@ _FINAL = {
     State.DEAD: _dead,
     State.GONE: _gone,
     State.SUPERSEDED: _superseded,
+    State.SKIPPED: _skipped,
     State.FORGOTTEN: _forgotten,
 }

@@ -9,6 +9,8 @@ from subscriber.errors import NotForUs
 from subscriber.model import ObjectInfo
 from subscriber.notification import MEDIA_ENDINGS, Selection, first_match
 from subscriber.outputs import OutputLocation
+from subscriber.transcript import NO_HINTS
+from subscriber.wishes import Wishes, wishes_of
 
 __all__ = ["rule"]
 
@@ -23,6 +25,7 @@ def rule(
         return f"Ignored (own_output): it lies under our own OUTPUT, {location.text}."
     try:
         selection.admits(found.name, found.content_type)
+        wishes_of(found.metadata, Wishes(NO_HINTS, ()))
     except NotForUs as refusal:
         return f"Ignored ({refusal.reason}): {refusal}."
     wanted = _admitted(found, selection)

@@ -14,12 +14,12 @@ from subscriber.whisper_server import Control, Server, StubEngine
 from tests.daemon import Daemon, command_environ, until
 from tests.process.scenes import Scene
 from tests.sound import heard, wav
-from tests.world import World, opened
+from tests.world import World, new_world
 
 PREFIX = "texts"
 RECORDINGS = 20
 COPIES = 8
-FINAL = ("transcribed", "rejected", "exhausted", "gone", "superseded")
+FINAL = ("transcribed", "rejected", "exhausted", "gone", "superseded", "ignored")
 QUICK = {"max_attempts": 2, "retry_min_seconds": 0.1, "retry_max_seconds": 1, "max_jobs": 16, "whisper_concurrency": 8}
 
 
@@ -33,11 +33,12 @@ class Operated:
     environ: dict[str, str]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def operated(emulators: Emulators) -> Iterator[Operated]:
+    """For as long as this folder's tests run: the world takes this process's environment."""
     with (
         Server(StubEngine(), control=True) as provider,
-        opened(emulators) as world,
+        new_world(emulators) as world,
         Scene(world, provider.url, Control(provider.url)) as scene,
     ):
         _operate(scene)
@@ -74,12 +75,14 @@ def settle(scene: Scene) -> None:
         world.upload(f"empty/{number}.wav", b"")
         world.upload(f"letters/{number}.mp3", b"Dear all, see the recording", content_type="audio/mpeg")
     world.upload("é" * 505 + ".wav", wav("long"))
+    for number in range(3):
+        world.upload(f"private/{number}.wav", wav("private"), transcribe="skip")
     world.upload("odd/#3 & <b>50%</b>\x1b[31m.wav", wav("odd"))
     scene.control.mode("server_error", sha256=heard(wav("cursed")))
     for number in range(5):
         world.upload(f"cursed/{number}.wav", wav("cursed"))
     daemon = started(scene, **QUICK)
-    expected = 15 * 3 + RECORDINGS * COPIES + 30 * 2 + 1 + 1 + 5
+    expected = 15 * 3 + RECORDINGS * COPIES + 30 * 2 + 1 + 3 + 1 + 5
     until(lambda: ended(daemon, *FINAL) >= expected, f"{expected} jobs are settled", 240)
     drained(daemon)
 

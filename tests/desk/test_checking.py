@@ -34,7 +34,7 @@ def raising(error: Exception) -> Check:
         (Unseen("hidden", "grant"), Finding(Level.UNKNOWN, "a", "hidden", "grant")),
         (ConfigError("SETTING", "is wrong", "mend it"), Finding(Level.FAIL, "a", "SETTING: is wrong", "mend it")),
         (NeighbourDown("gcs", "forbidden", "no"), Finding(Level.FAIL, "a", "forbidden: no")),
-        (Transient("timeout", "late"), Finding(Level.FAIL, "a", "late")),
+        (Transient("storage_error", "late"), Finding(Level.FAIL, "a", "late")),
     ],
 )
 def test_an_error_is_a_finding_and_the_next_check_runs(error: Exception, expected: Finding) -> None:

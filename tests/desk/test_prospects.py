@@ -40,6 +40,7 @@ def ended(state: State) -> Record:
         (ended(State.GONE), None, "deleted before its turn."),
         (ended(State.GONE), LIVE + 1, "is live now, and has a job of its own"),
         (ended(State.SUPERSEDED), LIVE + 1, "a newer generation came before its turn"),
+        (ended(State.SKIPPED), LIVE, "its own metadata said transcribe=skip"),
         (ended(State.FORGOTTEN), LIVE, "it was forgotten, and redeliveries are acked"),
         (replace(CLAIMED, schema_version=2), LIVE, "a newer version of subscriber wrote it"),
     ],

@@ -25,6 +25,7 @@ CALL = ObjectInfo("in", "calls/a.wav", 1, 9, "application/octet-stream", created
         (CALL, Selection(include=("x*", "*.WAV")), OURS, "Wanted (it matches '*.WAV' in INCLUDE)"),
         (CALL, Selection(include=("x*",)), OURS, "Ignored (not_included)"),
         (replace(CALL, name="a.txt"), Selection(), OURS, "Ignored (not_included)"),
+        (replace(CALL, metadata={"transcribe": "skip"}), Selection(), OURS, "Ignored (skipped)"),
         (CALL, Selection(exclude=("b*", "calls/*")), OURS, "matches 'calls/*' in EXCLUDE"),
         (replace(CALL, bucket="out", name="texts/a.wav"), Selection(), OURS, "Ignored (own_output)"),
         (CALL, Selection(), OutputLocation.parse("gs://in"), "OUTPUT covers this whole bucket"),
