@@ -28,8 +28,8 @@ def test_a_prefix_that_ends_in_the_last_characters_still_has_an_end() -> None:
 
 @given(st.text(min_size=1), st.text())
 def test_a_name_holds_itself_alone(name: str, other: str) -> None:
-    assert Place.of("b", name).holds("b", name)
-    assert Place.of("b", name).holds("b", other) == (name == other)
+    for candidate in (other, name, name + other):
+        assert Place.of("b", name).holds("b", candidate) == (candidate == name)
 
 
 def test_the_declared_indexes_are_those_that_the_plans_need() -> None:
