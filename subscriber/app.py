@@ -229,7 +229,7 @@ class Daemon:
             chunk_seconds=settings.chunk_seconds,
             stall_seconds=settings.stall_seconds,
         )
-        prefix = f"{location.static_prefix}{settings.chunk_cache.strip('/')}/"
+        prefix = location.chunk_prefix(settings.chunk_cache)
         cache = ChunkCache(RidingObjects(adapters.objects, self.outages), location.bucket, prefix)
         return Speech(
             decoders=self.decoders,

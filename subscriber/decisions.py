@@ -7,12 +7,12 @@ recognises its own earlier success by the claim's nonce and answers the same: th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from subscriber.errors import ClaimLost
-from subscriber.model import SCHEMA_VERSION, Attempt, Claim, Job, Outcome, Pin, Progress, Reason, Record, Result, State
-from subscriber.verdict import Decide, Verdict
+from subscriber.errors import ClaimLost, NotForUs
+from subscriber.model import SCHEMA_VERSION, Attempt, Claim, Outcome, Pin, Progress, Reason, Record, Result, State
+from subscriber.verdict import ClaimRequest, Decide, Refusal, Verdict
 
 __all__ = [
     "HISTORY_LENGTH",
@@ -31,6 +31,7 @@ __all__ = [
     "decide_renewal",
     "decide_retry",
     "recorded_outcome",
+    "require_held",
 ]
 
 HISTORY_LENGTH = 10
@@ -50,31 +51,8 @@ NEWER_SCHEMA_DEFER = timedelta(minutes=1)
 """How long we stay away from a record that a newer version wrote: a rollout brings a pod that can read it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimRequest:
-    """What a claimer asks with. `nonce` is new for every call; times are Pub/Sub's, lengths seconds."""
-
-    job: Job
-    nonce: str
-    owner: str
-    message_id: str
-    published_at: datetime
-    claim_seconds: float
-    max_attempts: int
-    max_event_age_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why there is no claim, and how many seconds later it is worth asking again (0 for a final answer)."""
-
-    outcome: Outcome
-    retry_after_seconds: float = 0.0
-    record: Record | None = None
-
-
 def decide_claim(record: Record | None, now: datetime, ask: ClaimRequest) -> Verdict[Claim | Refusal]:
-    """Answer a claimer by the blueprint's table, one clause a row."""
+    """Answer a claimer by the blueprint's table, one clause a row. Raises NotForUs for what was forgotten."""
     if record is None:
         return _grant(ask, now, None)
     if record.schema_version > SCHEMA_VERSION:
@@ -88,6 +66,8 @@ def decide_claim(record: Record | None, now: datetime, ask: ClaimRequest) -> Ver
             return _refuse(Outcome.EARLY, record.next_attempt_at - now, record)
         case State.CLAIMED | State.WAITING:
             return _grant(ask, now, record)
+        case State.FORGOTTEN:
+            raise NotForUs("forgotten", "an operator had this object forgotten")
         case _:
             return _refuse(recorded_outcome(record), timedelta(), record)
 
@@ -102,7 +82,7 @@ def decide_renewal(
     """
     if record and record.state is not State.CLAIMED and _already(record, claim, record.state):
         return Verdict(answer=False)
-    held = _held(record, claim)
+    held = require_held(record, claim)
     if progress.done > held.furthest_seconds:
         held = replace(held, furthest_seconds=progress.done, silent_deaths=0, lone_deaths=0)
     model = pin.model or held.model
@@ -115,7 +95,7 @@ def decide_completion(record: Record | None, now: datetime, claim: Claim, result
     """Record the transcript; only the epoch that holds the claim may. Raises ClaimLost."""
     if record and _already(record, claim, State.DONE):
         return Verdict(record)
-    held = _held(record, claim)
+    held = require_held(record, claim)
     done = replace(
         _ended(held, now, State.DONE, None),
         history=_remember(held, now, "done"),
@@ -123,6 +103,7 @@ def decide_completion(record: Record | None, now: datetime, claim: Claim, result
         audio_seconds=result.audio_seconds,
         billed_seconds=result.billed_seconds,
         cost_usd=result.cost_usd,
+        chunks=result.chunks,
         model=result.model,
         language=result.language,
         fingerprint=result.fingerprint,
@@ -134,7 +115,7 @@ def decide_end(record: Record | None, now: datetime, claim: Claim, state: State,
     """Record that the job ends without a transcript: dead, gone or superseded. Raises ClaimLost."""
     if record and _already(record, claim, state):
         return Verdict(record)
-    held = _held(record, claim)
+    held = require_held(record, claim)
     cost = 1 if state is State.DEAD and claim.sentence is None else 0
     ended = replace(
         _ended(held, now, state, reason),
@@ -148,7 +129,7 @@ def decide_retry(record: Record | None, now: datetime, claim: Claim, reason: Rea
     """Record a failed attempt and let the job wait `wait` seconds. Raises ClaimLost."""
     if record and _already(record, claim, State.WAITING):
         return Verdict(record)
-    held = _held(record, claim)
+    held = require_held(record, claim)
     waiting = replace(
         held,
         state=State.WAITING,
@@ -164,7 +145,7 @@ def decide_release(record: Record | None, now: datetime, claim: Claim, why: str)
     """Let go of a claim free of charge: due at once, no attempt counted. Raises ClaimLost."""
     if record and _already(record, claim, State.WAITING):
         return Verdict(None)
-    held = _held(record, claim)
+    held = require_held(record, claim)
     reason = Reason("interrupted", why, now)
     history = _remember(held, now, "interrupted", reason)
     return Verdict(None, replace(held, state=State.WAITING, next_attempt_at=now, history=history))
@@ -267,8 +248,8 @@ def recorded_outcome(record: Record) -> Outcome:
             return Outcome.REJECTED
 
 
-def _held(record: Record | None, claim: Claim) -> Record:
-    """The record, if this claim still holds it. The fence that every late writer meets."""
+def require_held(record: Record | None, claim: Claim) -> Record:
+    """The record, if this claim still holds it: the fence that every late writer meets. Raises ClaimLost."""
     ours = record and record.state is State.CLAIMED and record.schema_version <= SCHEMA_VERSION
     if record is None or not ours or (record.nonce, record.epoch) != (claim.nonce, claim.epoch):
         raise ClaimLost(f"epoch {claim.epoch} no longer holds {claim.job.uri}#{claim.job.generation}")

@@ -36,6 +36,7 @@ def to_document(record: Record) -> dict[str, Any]:
         "outputs": list(record.outputs),
         "reason": _bounded(record.reason) if record.reason else None,
         "history": [_bounded(attempt) for attempt in record.history],
+        "chunks": asdict(record.chunks) if record.chunks else None,
         "progress": {"done_seconds": record.progress.done, "total_seconds": record.progress.total},
     }
 

@@ -82,6 +82,7 @@ PAUSES = {
 IGNORED = {
     "event_type": "the notification tells of something other than a finished upload",
     "excluded": "the object's name matches EXCLUDE",
+    "forgotten": "an operator had the object forgotten, and it shall not come back by itself",
     "not_a_notification": "the message is neither a Cloud Storage notification nor a CloudEvent of one",
     "not_included": "neither the name nor the content type says audio or video, or INCLUDE does not name it",
     "own_output": "the object lies under our own OUTPUT",

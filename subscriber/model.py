@@ -11,6 +11,7 @@ __all__ = [
     "NO_PIN",
     "SCHEMA_VERSION",
     "Attempt",
+    "ChunkCounts",
     "Claim",
     "Delivery",
     "Ending",
@@ -40,6 +41,7 @@ class State(StrEnum):
     GONE = "gone"
     SUPERSEDED = "superseded"
     SKIPPED = "skipped"
+    FORGOTTEN = "forgotten"
 
     @property
     def final(self) -> bool:
@@ -106,6 +108,11 @@ class Job:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     @property
+    def source_id(self) -> str:
+        """The source object without its name, which may tell of a person: what `forget` knows its chunks by."""
+        return hashlib.sha256(f"{self.bucket}\0{self.name}".encode()).hexdigest()
+
+    @property
     def uri(self) -> str:
         """The source object as people write it."""
         return f"gs://{self.bucket}/{self.name}"
@@ -140,6 +147,15 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkCounts:
+    """Where the chunks of a finished job came from: asked for now, kept from before, or silent and never asked for."""
+
+    paid: int = 0
+    cached: int = 0
+    silent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What completing a job records. Unknown lengths (seconds) and costs (US dollars) are None."""
 
@@ -150,6 +166,7 @@ class Result:
     model: str
     language: str | None
     fingerprint: str
+    chunks: ChunkCounts = ChunkCounts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +205,17 @@ class Record:
     audio_seconds: float | None = None
     billed_seconds: float | None = None
     cost_usd: float | None = None
+    chunks: ChunkCounts | None = None
     model: str | None = None
     language: str | None = None
     fingerprint: str | None = None
     progress: Progress = Progress()
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def job(self) -> Job:
+        """The job that it is the record of."""
+        return Job(self.bucket, self.name, self.generation, self.output)
 
     @property
     def claim_ends_at(self) -> datetime:
@@ -234,7 +257,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a store says of one object. `generation` grows with every replacement; `size` is in bytes."""
+    """What a store says of one object. `generation` grows with every replacement; `size` is in bytes.
+
+    `created_at` is when this generation came, by the store's clock, UTC.
+    """
 
     bucket: str
     name: str
@@ -243,6 +269,7 @@ class ObjectInfo:
     content_type: str = ""
     md5: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 from subscriber.errors import NotForUs
 from subscriber.model import Job, Message
 
-__all__ = ["MEDIA_ENDINGS", "Notice", "Selection", "parse"]
+__all__ = ["MEDIA_ENDINGS", "Notice", "Selection", "first_match", "parse"]
 
 MEDIA_ENDINGS = (
     *(".aac", ".aif", ".aiff", ".amr", ".flac", ".m4a", ".m4b", ".mp2", ".mp3", ".mpga", ".oga", ".ogg", ".opus"),
@@ -54,10 +54,10 @@ class Selection:
 
     def admits(self, name: str, content_type: str | None) -> bool | None:
         """Whether the object is wanted; None when only its content type, unknown as yet, can tell. Raises NotForUs."""
-        if _matches(name, self.exclude):
-            raise NotForUs("excluded", f"{name!r} matches EXCLUDE")
+        if glob := first_match(name, self.exclude):
+            raise NotForUs("excluded", f"{name!r} matches {glob!r} in EXCLUDE")
         if self.include:
-            return _wanted(_matches(name, self.include), f"{name!r} matches nothing in INCLUDE")
+            return _wanted(bool(first_match(name, self.include)), f"{name!r} matches nothing in INCLUDE")
         if name.lower().endswith(MEDIA_ENDINGS):
             return True
         if content_type is None:
@@ -138,8 +138,9 @@ def _encodes(text: str) -> bool:
     return True
 
 
-def _matches(name: str, globs: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name.lower(), glob.lower()) for glob in globs)
+def first_match(name: str, globs: tuple[str, ...]) -> str | None:
+    """The first of the globs that the name matches, case ignored; `*` also matches `/`."""
+    return next((glob for glob in globs if fnmatchcase(name.lower(), glob.lower())), None)
 
 
 def _wanted(wanted: bool, otherwise: str) -> bool:

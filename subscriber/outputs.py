@@ -27,7 +27,7 @@ from subscriber.model import SCHEMA_VERSION, Claim, Job, ObjectInfo, Reason
 from subscriber.ports import Objects
 from subscriber.transcript import OutputFile
 
-__all__ = ["OutputLocation", "require_writable", "write_error", "write_set"]
+__all__ = ["OutputLocation", "OutputVersion", "output_version", "require_writable", "write_error", "write_set"]
 
 NAME_BYTES = 1024
 """Longest object name in bytes of UTF-8: cloud.google.com/storage/docs/objects#naming."""
@@ -77,6 +77,10 @@ class OutputLocation:
     def holds(self, bucket: str, name: str) -> bool:
         """Whether the object is, by its place, an output of ours."""
         return bucket == self.bucket and name.startswith(self.static_prefix)
+
+    def chunk_prefix(self, chunk_cache: str) -> str:
+        """What the names of all paid chunks begin with; `chunk_cache` is the CHUNK_CACHE setting."""
+        return f"{self.static_prefix}{chunk_cache.strip('/')}/"
 
     def name_for(self, job: Job, extension: str) -> str:
         """The name of the job's output with this ending (without its dot). Raises Permanent."""
@@ -139,7 +143,7 @@ def write_error(objects: Objects, location: OutputLocation, claim: Claim, reason
     return f"gs://{written.bucket}/{written.name}"
 
 
-class _Version(NamedTuple):
+class OutputVersion(NamedTuple):
     """Whose output it is: ordered, as far as the source is the same, by who may replace whom."""
 
     bucket: str
@@ -156,7 +160,7 @@ class _Writer:
         self._location = location
         self._claim = claim
         job = claim.job
-        self._ours = _Version(job.bucket, job.name, job.generation, claim.epoch)
+        self._ours = OutputVersion(job.bucket, job.name, job.generation, claim.epoch)
         self._metadata = {
             "source-bucket": job.bucket,
             # Metadata values travel as HTTP headers too, where only ASCII arrives unharmed everywhere.
@@ -197,7 +201,7 @@ class _Writer:
         """Raise Superseded if there is a transcript of our generation or a newer one."""
         name = self._location.name_for(self._claim.job, "json")
         found = self._objects.stat(self._location.bucket, name)
-        theirs = _version(found) if found else None
+        theirs = output_version(found) if found else None
         if theirs and theirs[:2] == self._ours[:2] and theirs.generation >= self._ours.generation:
             raise Superseded(f"gs://{self._location.bucket}/{name} is of generation {theirs.generation}")
 
@@ -216,7 +220,7 @@ class _Writer:
         found = self._objects.stat(self._location.bucket, name)
         if found is None:
             return None
-        where, theirs = f"gs://{found.bucket}/{name}", _version(found)
+        where, theirs = f"gs://{found.bucket}/{name}", output_version(found)
         if theirs is None or theirs[:2] != self._ours[:2]:
             whose = f"the output of gs://{theirs.bucket}/{theirs.name}" if theirs else "no output of ours"
             raise Permanent("output_collision", f"{where} is {whose}")
@@ -229,14 +233,15 @@ class _Writer:
     def _is_this(self, found: ObjectInfo, file: OutputFile) -> bool:
         """Whether our own earlier write, whose answer was lost, is what stands there."""
         md5 = hashlib.md5(file.data, usedforsecurity=False).digest()
-        return _version(found) == self._ours and found.md5 == base64.b64encode(md5).decode()
+        return output_version(found) == self._ours and found.md5 == base64.b64encode(md5).decode()
 
 
-def _version(found: ObjectInfo) -> _Version | None:
+def output_version(found: ObjectInfo) -> OutputVersion | None:
+    """Whose output an object says it is; None for one that is none of ours."""
     told = found.metadata
     try:
         name, generation, epoch = unquote(told["source-name"]), int(told["source-generation"]), int(told["epoch"])
-        return _Version(told["source-bucket"], name, generation, epoch)
+        return OutputVersion(told["source-bucket"], name, generation, epoch)
     except (KeyError, ValueError):
         return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,19 @@ from subscriber.errors import Gone, NotForUs, Permanent, Superseded
 from subscriber.lease import ClaimKeeper, HeldClaim
 from subscriber.log import get_logger
 from subscriber.metrics import Metrics
-from subscriber.model import Claim, Delivery, Ending, Job, Message, ObjectInfo, Outcome, Record, Result, State
+from subscriber.model import (
+    ChunkCounts,
+    Claim,
+    Delivery,
+    Ending,
+    Job,
+    Message,
+    ObjectInfo,
+    Outcome,
+    Record,
+    Result,
+    State,
+)
 from subscriber.outage import Outages
 from subscriber.outputs import OutputLocation, require_writable, write_set
 from subscriber.ports import Announcer, Ledger, Objects
@@ -224,6 +237,7 @@ class Pipeline:
             model=transcript.model,
             language=transcript.language,
             fingerprint=transcript.fingerprint,
+            chunks=_chunk_counts(transcript),
         )
         with self._stage("complete"):
             record = self._ledger.transact(claim.job, partial(decide_completion, claim=claim, result=result))
@@ -262,6 +276,11 @@ def _refused(answer: Refusal) -> Ending:
     reason = answer.record.reason if answer.record else None
     kind, message = (reason.kind, reason.message) if reason else ("", "")
     return Ending(answer.outcome, kind, message, answer.retry_after_seconds, answer.record)
+
+
+def _chunk_counts(transcript: Transcript) -> ChunkCounts:
+    sources = Counter(chunk.source for chunk in transcript.chunks)
+    return ChunkCounts(paid=sources["paid"], cached=sources["cache"], silent=sources["silent"])
 
 
 def _look_again_in(busy: Ending) -> float:

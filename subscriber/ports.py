@@ -5,15 +5,16 @@ Every call is bounded in time by its adapter and raises only errors of `subscrib
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from subscriber.budget_decisions import DecideDay
 from subscriber.decisions import Decide
 from subscriber.model import Delivery, Job, ObjectInfo, Record
+from subscriber.queries import Wanted
 from subscriber.transcript import Answer, SpeechRequest
 
-__all__ = ["Announcer", "BudgetLedger", "Ledger", "Objects", "Source", "Transcriber"]
+__all__ = ["Announcer", "BudgetLedger", "Ledger", "Listing", "Objects", "Records", "Source", "Transcriber"]
 
 T = TypeVar("T")
 
@@ -110,3 +111,24 @@ class Announcer(Protocol):
 
     def announce(self, record: Record) -> None:
         """Publish the completion event of a settled record; at least once. Raises NeighbourDown, Transient."""
+
+
+class Records(Protocol):
+    """The ledger as an operator reads it: the desk's commands ask it, the daemon never does."""
+
+    def search(self, wanted: Wanted) -> Iterator[Record]:
+        """The wanted records, in the order that `Wanted` says, read as they are taken: memory holds one page of them.
+
+        Records may change meanwhile, also by the hand of whoever reads; each is met at most once. What is met may be
+        stale by then: whoever acts on it decides in a transaction. Raises NeighbourDown, ConfigError, at any step.
+        """
+
+
+class Listing(Protocol):
+    """Objects by the beginning of their names."""
+
+    def below(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        """The live objects whose names begin so, in the order of their names, page by page.
+
+        Raises NeighbourDown, Transient, at any step.
+        """

@@ -159,11 +159,15 @@ SILENCE = ChunkText("", None, None, (), (), (), 0.0, (), "")
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A chunk of one job, done: where it lies, what it became, and whether it was paid for now."""
+    """A chunk of one job, done: where it lies, what it became, and whether it was paid for now.
+
+    `key` names its verdict in the chunk cache; a silent one has none there.
+    """
 
     span: ChunkSpan
     text: ChunkText
     source: Literal["paid", "cache", "silent"]
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

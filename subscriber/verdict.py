@@ -1,4 +1,4 @@
-"""What a transaction's decision says: the answer to the caller, and the document to write."""
+"""What a decision is asked with, and what it says: the answer to the caller, and the document to write."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from subscriber.model import Record
+from subscriber.model import Job, Outcome, Record
 
-__all__ = ["Decide", "Decision", "Verdict"]
+__all__ = ["ClaimRequest", "Decide", "Decision", "Refusal", "Verdict"]
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -30,3 +30,26 @@ class Verdict(Decision[T, Record]):
 
 
 Decide = Callable[[Record | None, datetime], Verdict[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """What a claimer asks with. `nonce` is new for every call; times are Pub/Sub's, lengths seconds."""
+
+    job: Job
+    nonce: str
+    owner: str
+    message_id: str
+    published_at: datetime
+    claim_seconds: float
+    max_attempts: int
+    max_event_age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there is no claim, and how many seconds later it is worth asking again (0 for a final answer)."""
+
+    outcome: Outcome
+    retry_after_seconds: float = 0.0
+    record: Record | None = None

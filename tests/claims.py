@@ -25,13 +25,22 @@ from subscriber.decisions import (
     decide_renewal,
     decide_retry,
 )
-from subscriber.model import Attempt, Claim, Job, Pin, Progress, Reason, Record, Result, State
+from subscriber.model import Attempt, ChunkCounts, Claim, Job, Pin, Progress, Reason, Record, Result, State
 
 AnyLedger = FirestoreLedger | SqliteLedger
 
 NOW = datetime(2026, 11, 1, 12, 0, 0, 123456, tzinfo=UTC)
 JOB = Job("bucket", "calls/one.wav", 1762000000000001, "gs://output/prefix")
-RESULT = Result(("gs://output/one.json", "gs://output/one.txt"), 61.5, 61.5, 0.00615, "whisper-1", "en", "fingerprint")
+RESULT = Result(
+    ("gs://output/one.json", "gs://output/one.txt"),
+    61.5,
+    61.5,
+    0.00615,
+    "whisper-1",
+    "en",
+    "fingerprint",
+    ChunkCounts(2, 1, 0),
+)
 REASON = Reason("provider_error", "it said 500", NOW)
 
 ASK = ClaimRequest(

@@ -24,7 +24,7 @@ from subscriber.config import setting_names, variable
 from subscriber.emulators import free_port
 from tests.world import World
 
-__all__ = ["PATIENCE_SECONDS", "Daemon", "command_environ", "daemon", "until"]
+__all__ = ["PATIENCE_SECONDS", "Daemon", "command", "command_environ", "daemon", "jobs", "until"]
 
 PATIENCE_SECONDS = 45.0
 """For what takes a second or, by the daemon's own periods, ten: two cores that others share may take their time."""
@@ -210,3 +210,22 @@ def _parsed(raw: str) -> Line:
 
 def _hashable(line: Line) -> dict[str, object]:
     return {name: value for name, value in line.items() if not isinstance(value, dict | list)}
+
+
+def command(environ: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Another command than the daemon, from its start to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "subscriber", *arguments],
+        env=dict(environ),
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+def jobs(environ: Mapping[str, str], *options: str) -> list[Line]:
+    """What `subscriber jobs` lists."""
+    done = command(environ, "jobs", "--json", *options)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]

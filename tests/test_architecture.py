@@ -27,9 +27,15 @@ INNER = {
     "budget_decisions": {"verdict"},
     "documents": {"budget_decisions", "errors", "model"},
     "notification": {"errors", "model"},
-    "ports": {"budget_decisions", "decisions", "errors", "model", "transcript"},
+    "firestore_values": set(),
+    "queries": {"model"},
+    "ports": {"budget_decisions", "decisions", "errors", "model", "queries", "transcript"},
     "render": {"model", "text", "transcript"},
     "outputs": {"errors", "model", "ports", "transcript"},
+    "desk": {
+        *("decisions", "documents", "errors", "model", "notification", "outputs", "ports", "queries"),
+        *("transcribe", "transcript", "wishes"),
+    },
 }
 # Each row: a library, and the only places (by prefix) that may import it.
 EDGES = {
@@ -92,6 +98,12 @@ def test_adapters_know_neither_each_other_nor_the_composition(path: Path) -> Non
 def test_only_the_composition_knows_adapters(path: Path) -> None:
     if "adapters" in ours(path):
         assert dotted(path).startswith(("compose", "whisper_server", "cli.local", "adapters"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=dotted)
+def test_the_daemon_imports_nothing_of_the_desk(path: Path) -> None:
+    if not dotted(path).startswith(("desk", "compose_desk", "compose_check", "cli.", "adapters.checks_")):
+        assert "desk" not in ours(path)
 
 
 @pytest.mark.parametrize("path", FILES, ids=dotted)

@@ -24,7 +24,7 @@ from subscriber.decisions import (
     decide_renewal,
     decide_retry,
 )
-from subscriber.errors import ClaimLost
+from subscriber.errors import ClaimLost, NotForUs
 from subscriber.model import SCHEMA_VERSION, Attempt, Claim, Outcome, Pin, Progress, Reason, Record, State
 from subscriber.settlement import SETTLEMENT, Settlement
 from tests.claims import ASK, BY_OWNER, CLAIM, CLAIMED, JOB, NOW, REASON, RESULT
@@ -83,6 +83,12 @@ REFUSED = rows(
     ("a newer version's claim is left alone", replace(ending_in(-TICK), schema_version=2), Outcome.EARLY, 60.0),
     ("a newer version's end is left alone", settled(State.DONE, schema_version=99), Outcome.EARLY, 60.0),
 )
+
+
+def test_what_was_forgotten_asks_nothing_of_us() -> None:
+    with pytest.raises(NotForUs) as forgotten:
+        decide_claim(settled(State.FORGOTTEN), NOW, ASK)
+    assert forgotten.value.reason == "forgotten"
 
 
 @pytest.mark.parametrize(("record", "claim"), GRANTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import typer
 from subscriber import __version__
 from subscriber.audio.facts import AUDIO_WARNINGS
 from subscriber.cli import app
+from subscriber.cli.manual import examples, manual
 from subscriber.config import setting_names
 from subscriber.errors import FAILURES, IGNORED, PAUSES, VERDICTS
 from subscriber.metrics import catalogue
@@ -27,7 +29,8 @@ REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 DOCUMENTS = sorted(
     path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
 )
-COMMANDS = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # it is a group
+GROUP = typer.main.get_command(app)
+COMMANDS = GROUP.commands  # type: ignore[attr-defined]  # it is a group
 
 
 def tracked_files() -> list[Path]:
@@ -41,6 +44,20 @@ def test_the_readmes_settings_are_those_of_the_code() -> None:
 
 def test_the_reference_is_made_from_the_code() -> None:
     assert reference() == REFERENCE, "run `make docs`"
+
+
+def test_the_commands_are_described_by_their_own_help() -> None:
+    assert manual(app) == (ROOT / "docs" / "commands.md").read_text(), "run `make docs`"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_has_examples_that_parse(command: str) -> None:
+    shown = examples(COMMANDS[command])
+    assert shown
+    for example in shown:
+        program, name, *arguments = shlex.split(example.partition(" > ")[0])
+        assert (program, name) == ("subscriber", command)
+        COMMANDS[command].make_context(name, arguments)
 
 
 @pytest.mark.parametrize("name", [one.name for one in catalogue()])
@@ -73,7 +90,7 @@ def test_a_document_names_only_settings_commands_targets_and_files_that_exist(do
         if not name.startswith(("SUBSCRIBER_SERVICE", "SUBSCRIBER_PORT"))
     }
     assert named <= setting_names()
-    assert set(re.findall(r"`(?:\.venv/bin/)?subscriber ([a-z-]+)", text)) <= COMMANDS
+    assert set(re.findall(r"`(?:\.venv/bin/)?subscriber ([a-z-]+)", text)) <= set(COMMANDS)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
     for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):

@@ -36,7 +36,7 @@ PROMISED = (
     "schema_version bucket name generation output state epoch nonce owner renewed_at claim_seconds attempts takeovers "
     "silent_deaths lone_deaths alone furthest_seconds "
     "next_attempt_at reason history message_id created_at completed_at announced_at outputs audio_seconds "
-    "billed_seconds cost_usd model language fingerprint progress expires_at"
+    "billed_seconds cost_usd chunks model language fingerprint progress expires_at"
 )
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.datetimes()
@@ -48,6 +48,7 @@ def test_the_document_has_the_promised_names() -> None:
     assert set(document) == set(PROMISED.split())
     assert set(document["reason"]) == {"kind", "message", "at"}
     assert set(document["history"][0]) == {"epoch", "outcome", "reason", "message", "at"}
+    assert set(document["chunks"]) == {"paid", "cached", "silent"}
     assert set(document["progress"]) == {"done_seconds", "total_seconds"}
 
 
@@ -77,7 +78,7 @@ def test_half_a_surrogate_pair_in_an_errors_text_is_made_writable() -> None:
 
 
 def test_fields_that_we_do_not_know_are_dropped_and_those_with_defaults_may_be_missing() -> None:
-    document = to_document(FULL) | {"mood": "good", "chunks": {"paid": 3}}
+    document = to_document(FULL) | {"mood": "good"}
     assert from_document(document) == FULL
     assert from_document({name: document[name] for name in document if name != "takeovers"}).takeovers == 0
 

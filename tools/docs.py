@@ -1,10 +1,14 @@
-"""Writes the parts of the documentation that are made from the code: README's settings and docs/reference.md."""
+"""Writes what is made from the code: README's settings, docs/reference.md, docs/commands.md, the ledger's indexes."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+from subscriber.cli import app
+from subscriber.cli.manual import manual
+from subscriber.queries import every_index
 from subscriber.reference import reference
 from subscriber.settings_table import markdown
 
@@ -13,10 +17,21 @@ SETTINGS = re.compile(r"<!-- settings: begin -->.*<!-- settings: end -->\n", re.
 
 
 def main() -> None:
-    """Rewrite both in place."""
+    """Rewrite all in place."""
     readme = ROOT / "README.md"
     readme.write_text(SETTINGS.sub(lambda _: markdown(), readme.read_text()))
     (ROOT / "docs" / "reference.md").write_text(reference())
+    (ROOT / "docs" / "commands.md").write_text(manual(app))
+    write_indexes(ROOT / "firestore" / "indexes")
+
+
+def write_indexes(folder: Path) -> None:
+    """One file an index, as `gcloud firestore indexes composite create --field-config=FILE` takes it."""
+    for old in folder.glob("*.json"):
+        old.unlink()
+    for index in every_index():
+        fields = [{"field-path": field, "order": order} for field, order in index]
+        (folder / f"{'-'.join(field for field, _ in index)}.json").write_text(json.dumps(fields, indent=1) + "\n")
 
 
 if __name__ == "__main__":

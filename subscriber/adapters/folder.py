@@ -17,6 +17,7 @@ import mimetypes
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
 from types import TracebackType
@@ -122,6 +123,15 @@ class FolderObjects:
                     place.require(if_generation)
                     place.remove()
 
+    def below(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        """As `ports.Listing` says; the names are read at once. Raises NeighbourDown."""
+        root = self._roots[bucket]
+        with _edge():
+            files = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
+        for name in sorted(path.as_posix() for path in files if path.parts[0] != _HIDDEN):
+            if name.startswith(prefix) and (found := self.stat(bucket, name)):
+                yield found
+
     def _require_place(self, bucket: str, name: str) -> _Place:
         if not (place := self._place(bucket, name)):
             raise Permanent("output_collision", f"{bucket}/{name} leads out of the bucket's folder")
@@ -196,7 +206,10 @@ class _Place:
 
     def _info(self, found: os.stat_result, known: dict[str, Any] | None) -> ObjectInfo:
         guess = {"content_type": mimetypes.guess_type(self.name)[0] or ""}
-        return ObjectInfo(self.bucket, self.name, found.st_mtime_ns, found.st_size, **(known or guess))
+        created_at = datetime.fromtimestamp(found.st_mtime, UTC)
+        return ObjectInfo(
+            self.bucket, self.name, found.st_mtime_ns, found.st_size, created_at=created_at, **(known or guess)
+        )
 
 
 class _Absence:

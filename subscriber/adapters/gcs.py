@@ -195,6 +195,11 @@ class GcsObjects:
             except api.NotFound:
                 return
 
+    def below(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        """As `ports.Listing` says. Raises NeighbourDown, Transient, at any step."""
+        with self._edge(bucket, "storage.objects.list"):
+            yield from map(_info, self._client.list_blobs(self._bucket(bucket), prefix=prefix, **self._bounds))
+
     def _bucket(self, bucket: str) -> Any:
         return self._client.bucket(bucket, user_project=self._user_project)
 
@@ -267,6 +272,7 @@ def _info(blob: Any) -> ObjectInfo:
         content_type=blob.content_type or "",
         md5=blob.md5_hash or "",  # composite objects have none
         metadata=blob.metadata or {},
+        created_at=blob.time_created,
     )
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
 from subscriber import __version__
 from subscriber.errors import SubscriberError
+from subscriber.model import State
 
 __all__ = ["main"]
+
+Command = TypeVar("Command", bound=Callable[..., int])
 
 app = typer.Typer(
     help="Transcribes every audio object that lands in a bucket: exactly once, or with one readable reason why not.",
@@ -23,11 +27,20 @@ app = typer.Typer(
 )
 
 
+def _command(*examples: str, name: str | None = None) -> Callable[[Command], Command]:
+    """Declare a command with examples, which --help shows line by line and docs/commands.md repeats."""
+    listed = "\n".join(["\b", "Examples:", *(f"  subscriber {example}" for example in examples)])
+    return app.command(name, epilog=listed)
+
+
 def main() -> None:
     """Run the command line; exit codes: 0 done, 1 something failed, 2 bad usage or configuration."""
-    code = _exit_code()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        code = _exit_code()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:  # `subscriber jobs | head` has seen enough
+        code = 0
     # Not sys.exit: a thread that waits for a hung neighbour must not keep the process beyond its grace.
     os._exit(code)
 
@@ -60,6 +73,15 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+Object = Annotated[
+    str, typer.Argument(metavar="gs://BUCKET/NAME[#GENERATION]", help="The source object, or one generation of it.")
+]
+Outbox = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Ask the ledger of `subscriber local` in this OUTBOX instead."),
+]
+
+
 @app.callback()
 def _options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
@@ -67,7 +89,7 @@ def _options(
     del version
 
 
-@app.command()
+@_command("run")
 def run() -> int:
     """The daemon; settings from the environment (see `subscriber config`)."""
     from subscriber.cli.running import run_daemon  # noqa: PLC0415
@@ -75,7 +97,7 @@ def run() -> int:
     return run_daemon()
 
 
-@app.command()
+@_command("local ~/recordings ~/transcripts --watch", "local talk.mp3 - > talk.txt")
 def local(
     inbox: Annotated[Path, typer.Argument(metavar="INBOX", help="Folder tree with recordings, or one file.")],
     outbox: Annotated[
@@ -89,15 +111,13 @@ def local(
     """The same pipeline on a folder, with the local Whisper unless OPENAI_API_KEY or OPENAI_BASE_URL is set.
 
     A second run does only what is new or has changed. Exit code 1: a file has no transcript; the table says why.
-
-    Examples: subscriber local ~/recordings ~/transcripts --watch; subscriber local talk.mp3 - > talk.txt
     """
     from subscriber.cli.local import run_local  # noqa: PLC0415
 
     return run_local(inbox, outbox, watch=watch, jobs=jobs)
 
 
-@app.command()
+@_command("demo", "demo --keep")
 def demo(keep: Annotated[bool, typer.Option("--keep", help="Leave the outputs in a folder.")] = False) -> int:
     """See it work on this machine: emulators, a bucket, a local Whisper, the daemon; no account needed."""
     from subscriber.demo import run_demo  # noqa: PLC0415
@@ -105,7 +125,7 @@ def demo(keep: Annotated[bool, typer.Option("--keep", help="Leave the outputs in
     return run_demo(keep=keep)
 
 
-@app.command("whisper-server")
+@_command("whisper-server --port 8000", name="whisper-server")
 def whisper_server(
     *,
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
@@ -121,7 +141,105 @@ def whisper_server(
     return server.main(port=port, host=host, model=model, engine=engine, latency=latency, control=control)
 
 
-@app.command()
+@_command("check", "check --bucket calls --spend", "check --json")
+def check(
+    *,
+    bucket: Annotated[
+        list[str] | None, typer.Option(help="A bucket with recordings; by default those of the newest records.")
+    ] = None,
+    spend: Annotated[bool, typer.Option("--spend", help="Also pay for one request of one second.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> int:
+    """Prove every right and setting that the daemon needs, and name the command that mends what is wrong.
+
+    A line is ok, warn, fail, or unknown where nobody may look or an emulator has no answer. Exit code 1 on any fail.
+    The only thing that it writes is one small object below CHUNK_CACHE, which it deletes at once. In the commands,
+    MEMBER is the daemon's identity.
+    """
+    from subscriber.cli.check import check_all  # noqa: PLC0415
+
+    return check_all(tuple(bucket or ()), spend=spend, as_json=as_json)
+
+
+@_command(
+    "explain gs://calls/2026/11/one.wav",
+    "explain 'gs://calls/2026/11/one.wav#1762000000000001'",
+    "explain one.wav --outbox ~/transcripts",
+)
+def explain(address: Object, outbox: Outbox = None) -> int:
+    """The whole story of one object, and what will happen to it next; exit code 1 when nothing is known of it.
+
+    A name that holds # is tried whole first. Needs the daemon's environment, but not the provider's key.
+    """
+    from subscriber.cli.explain import explain_object  # noqa: PLC0415
+
+    return explain_object(address, outbox)
+
+
+@_command(
+    "jobs --state dead --since 24h",
+    "jobs --stalled --json",
+    "jobs --prefix gs://calls/2026/11/ --reason undecodable",
+    "jobs --outbox ~/transcripts",
+)
+def jobs(
+    *,
+    state: Annotated[list[State] | None, typer.Option(help="Only these; may be given several times.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only with this reason, such as exhausted or undecodable.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="First claimed since: 90m, 36h, 7d, or an ISO 8601 date or time.")
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option(metavar="gs://BUCKET[/PREFIX]", help="Only objects below it, sorted by name.")
+    ] = None,
+    stalled: Annotated[
+        bool, typer.Option("--stalled", help="Only unfinished ones that nobody has had for 15 minutes.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line; the default in a pipe.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Rows of the table; all are counted.")] = 100,
+    outbox: Outbox = None,
+) -> int:
+    """The ledger's records, newest first, and totals by state and reason.
+
+    Needs the daemon's environment, but not the provider's key.
+    """
+    from subscriber.cli.jobs import list_jobs  # noqa: PLC0415
+
+    return list_jobs(
+        states=state or [],
+        reason=reason,
+        since=since,
+        prefix=prefix,
+        stalled=stalled,
+        as_json=as_json,
+        limit=limit,
+        outbox=outbox,
+    )
+
+
+@_command(
+    "forget gs://calls/2026/11/one.wav --dry-run",
+    "forget gs://calls/2026/11/one.wav",
+    "forget one.wav --outbox ~/transcripts",
+)
+def forget(
+    address: Object,
+    outbox: Outbox = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be erased.")] = False,
+) -> int:
+    """Erase the transcripts, the paid chunks and the records of an object, for good.
+
+    What remains is a tombstone without a name, so that a redelivery does not bring the job back. The source object is
+    not touched: delete it too, or a later upload of it is a new job. A job in work is taken from its worker, which may
+    take as long as CLAIM_SECONDS. After an error run it again: it finds what is left.
+    """
+    from subscriber.cli.forget import forget_object  # noqa: PLC0415
+
+    return forget_object(address, outbox, dry_run=dry_run)
+
+
+@_command("config", "config --markdown")
 def config(
     markdown: Annotated[bool, typer.Option("--markdown", help="The README's table instead.")] = False,
 ) -> int:

@@ -59,6 +59,7 @@ def _chunk(chunk: Chunk) -> dict[str, object]:
         "start": _rounded(chunk.span.start),
         "end": _rounded(chunk.span.end),
         "source": chunk.source,
+        "key": chunk.key,
         "timing": chunk.text.timing,
         "language": chunk.text.language,
         "billed_seconds": chunk.text.billed_seconds,

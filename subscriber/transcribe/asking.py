@@ -60,13 +60,17 @@ class Options:
 
 @dataclass(frozen=True)
 class Question:
-    """One chunk and how it is asked for. `span` in seconds of the whole recording, `pcm` 16 kHz mono s16."""
+    """One chunk and how it is asked for. `span` in seconds of the whole recording, `pcm` 16 kHz mono s16.
+
+    `source_id` says for which object it is paid.
+    """
 
     pcm: bytes = field(repr=False)
     span: ChunkSpan
     model: str
     hints: Hints
     fields: Fields
+    source_id: str = ""
 
     @cached_property
     def flac(self) -> bytes:
@@ -90,9 +94,10 @@ class Question:
 
 
 class Asking(NamedTuple):
-    """A chunk on its way: its judgement to come, and where it comes from."""
+    """A chunk on its way: its judgement to come, where it comes from, and its name in the cache."""
 
     question: Question
+    key: str
     source: Source
     judgement: Future[Judgement]
 
@@ -118,9 +123,9 @@ class Asker:
             return pinned
         return next((model for model in self.options.models if model not in self._gone), self.options.models[-1])
 
-    def question(self, pcm: bytes, span: ChunkSpan, model: str, hints: Hints) -> Question:
+    def question(self, pcm: bytes, span: ChunkSpan, model: str, hints: Hints, *, source_id: str = "") -> Question:
         """How a chunk is asked for, by all that is known of the model."""
-        return Question(pcm, span, model, hints, self.fields(model, hints))
+        return Question(pcm, span, model, hints, self.fields(model, hints), source_id)
 
     def anew(self, question: Question) -> Question:
         """The same question, in the format that the model takes by now."""
@@ -138,14 +143,14 @@ class Asker:
         # On the wire first: the other way round, an answer that is stored between the two looks would be paid twice.
         shared = self._on_the_wire.get(key)
         if not shared and (stored := self._cache.get(key)):
-            return Asking(question, "cache", _done(Judgement(stored, None)))
+            return Asking(question, key, "cache", _done(Judgement(stored, None)))
         with self._lock:
             if shared := shared or self._on_the_wire.get(key):
-                return Asking(question, "cache", shared)
+                return Asking(question, key, "cache", shared)
             request, then = partial(self.ask, question, still_ours), partial(self._judge, key, question)
             asked = self._on_the_wire[key] = lane.submit(request, then)
         asked.add_done_callback(partial(self._landed, key))
-        return Asking(question, "paid", asked)
+        return Asking(question, key, "paid", asked)
 
     def ask(self, question: Question, still_ours: Callable[[], None]) -> Answer:
         """One request, and its cost."""
@@ -174,8 +179,8 @@ class Asker:
         self._account(question, answer)
         return answer
 
-    def settle(self, question: Question, in_halves: Callable[[], ChunkText]) -> tuple[ChunkText, Source]:
-        """The final verdict on a chunk that its first answer has not brought, and whether it was paid for now.
+    def settle(self, question: Question, in_halves: Callable[[], ChunkText]) -> tuple[ChunkText, Source, str]:
+        """The final verdict on a chunk that its first answer has not brought, whether it was paid for now, its key.
 
         One job at a time asks for halves; whoever waited for it takes what it stored.
         """
@@ -184,10 +189,10 @@ class Asker:
             alone = self._settling.setdefault(key, threading.Lock())
         with alone:
             if stored := self._cache.get(key):
-                return stored, "cache"
-            text = self._cache.put(key, in_halves())
+                return stored, "cache", key
+            text = self._cache.put(key, in_halves(), question.source_id)
             self._on_the_wire.pop(key, None)
-            return text, "paid"
+            return text, "paid", key
 
     def usd_per_minute(self, model: str) -> float | None:
         """The price, or None where nobody told it."""
@@ -200,7 +205,7 @@ class Asker:
         judgement = judge(answer, question.span, prompt=question.prompt, profile=profile)
         if judgement.halve_at is not None:
             return judgement
-        return Judgement(self._cache.put(key, judgement.text), None)
+        return Judgement(self._cache.put(key, judgement.text, question.source_id), None)
 
     def _landed(self, key: str, asked: Future[Judgement]) -> None:
         """What is stored, or has failed, need not be shared any longer; an answer that awaits its halves must be."""

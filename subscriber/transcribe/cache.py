@@ -17,7 +17,7 @@ from subscriber.ports import Objects
 from subscriber.transcribe.verdicts import from_json, to_json
 from subscriber.transcript import ChunkText
 
-__all__ = ["ChunkCache", "chunk_key"]
+__all__ = ["ChunkCache", "chunk_key", "chunk_name"]
 
 ROUNDS = 3
 """A stored answer may be deleted (lifecycle, `forget`) between our create and our read, but hardly thrice."""
@@ -27,6 +27,11 @@ def chunk_key(pcm: bytes, asked: Mapping[str, Any]) -> str:
     """Name of a chunk's verdict: hex SHA-256 of its PCM and of whom was asked what."""
     told = json.dumps(asked, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(hashlib.sha256(pcm).digest() + told.encode()).hexdigest()
+
+
+def chunk_name(prefix: str, key: str) -> str:
+    """Name of the object that keeps it. Folders of 256: a listing, and a local directory, stay handy."""
+    return f"{prefix}{key[:2]}/{key}.json"
 
 
 class ChunkCache:
@@ -47,8 +52,11 @@ class ChunkCache:
         except (Gone, ValueError):
             return None
 
-    def put(self, key: str, text: ChunkText) -> ChunkText:
-        """Store a verdict; what is stored from now on, which another process may have brought. Raises as `get` does."""
+    def put(self, key: str, text: ChunkText, source_id: str = "") -> ChunkText:
+        """Store a verdict; what is stored from now on, which another process may have brought. Raises as `get` does.
+
+        `source_id` tells for which object it was paid: a job that never came to its transcript can be forgotten too.
+        """
         data = to_json(text)
         live = 0
         for _ in range(ROUNDS):
@@ -58,7 +66,7 @@ class ChunkCache:
                     self._name(key),
                     data,
                     content_type="application/json",
-                    metadata={},
+                    metadata={"source-id": source_id} if source_id else {},
                     if_generation=live,
                 )
                 return text
@@ -69,5 +77,4 @@ class ChunkCache:
         raise Transient("storage_error", f"the stored answer {key} changed {ROUNDS} times")
 
     def _name(self, key: str) -> str:
-        # Folders of 256: a listing, and a local directory, stay handy.
-        return f"{self._prefix}{key[:2]}/{key}.json"
+        return chunk_name(self._prefix, key)

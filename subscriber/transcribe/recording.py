@@ -21,7 +21,7 @@ from subscriber.lease import HeldClaim
 from subscriber.metrics import Metrics
 from subscriber.model import Pin, Progress
 from subscriber.outage import Outages
-from subscriber.transcribe.asking import MAYBE_BILLED, Asker, Asking, Question, Source
+from subscriber.transcribe.asking import MAYBE_BILLED, Asker, Asking, Question
 from subscriber.transcribe.assemble import PIN_CHUNKS, pin_language
 from subscriber.transcribe.coverage import halves, quiet_middle
 from subscriber.transcribe.guards import Judgement, judge_halves
@@ -92,7 +92,8 @@ class RecordingOnItsWay:
             return
         if self._pins and self._asked in {PIN_CHUNKS, PIN_WITHIN}:
             self._settle_language(total_seconds)
-        question = self._asker.question(cut.pcm, span, self.model, self._hints)
+        source_id = self._held.claim.job.source_id
+        question = self._asker.question(cut.pcm, span, self.model, self._hints, source_id=source_id)
         self._pending.append(self._asker.begin(self._lane, question, self._held.before_request))
         self._asked += 1
 
@@ -149,9 +150,9 @@ class RecordingOnItsWay:
         self._metrics.audio_seconds.inc(chunk.span.end - chunk.span.start)
 
     def _concluded(self, asking: Asking) -> Chunk:
-        question, source, whole = asking.question, asking.source, None
+        question, whole = asking.question, None
         try:
-            judgement, source = self._judgement(asking)
+            judgement, asked = self._judgement(asking)
         except Permanent as refusal:
             if refusal.reason not in TOO_MUCH:
                 raise
@@ -159,22 +160,22 @@ class RecordingOnItsWay:
                 raise
         else:
             if judgement.halve_at is None:
-                return Chunk(question.span, judgement.text, source)
+                return Chunk(question.span, judgement.text, asked.source, asked.key)
             whole, middle = judgement.text, judgement.halve_at
         anew = self._asker.anew(question)
         return Chunk(question.span, *self._asker.settle(anew, partial(self._in_halves, anew, whole, middle)))
 
-    def _judgement(self, asking: Asking) -> tuple[Judgement, Source]:
+    def _judgement(self, asking: Asking) -> tuple[Judgement, Asking]:
         """What became of a chunk, if need be asked for once more in the format that the model takes by now."""
-        source = asking.source
+        asked = asking
 
         def again() -> Future[Judgement]:
-            nonlocal source
-            anew = self._asker.begin(self._lane, self._asker.anew(asking.question), self._held.before_request)
-            source = anew.source
-            return anew.judgement
+            nonlocal asked
+            asked = self._asker.begin(self._lane, self._asker.anew(asking.question), self._held.before_request)
+            return asked.judgement
 
-        return self._answer_of(asking.judgement, again), source
+        judgement = self._answer_of(asking.judgement, again)
+        return judgement, asked
 
     def _in_halves(self, question: Question, whole: ChunkText | None, cut: float) -> ChunkText:
         """A loud chunk with too few words, or one that is too long for its model, is asked once more, in two parts."""
@@ -238,7 +239,7 @@ def _settled(pending: Asking | Chunk) -> Asking | Chunk:
     """An answered chunk, without its sound, if the answer is final."""
     if isinstance(pending, Chunk) or not _is_final(pending.judgement):
         return pending
-    return Chunk(pending.question.span, pending.judgement.result().text, pending.source)
+    return Chunk(pending.question.span, pending.judgement.result().text, pending.source, pending.key)
 
 
 def _is_final(judgement: Future[Judgement]) -> bool:

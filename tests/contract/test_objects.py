@@ -6,6 +6,7 @@ import base64
 import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,21 @@ def test_what_is_not_there_is_none(store: Store) -> None:
     assert store.objects.stat(store.bucket, "folder") is None
     assert store.objects.stat(store.bucket, "folder/file/below") is None
     assert store.objects.stat(store.bucket, "x" * 900) is None
+
+
+def test_names_below_a_prefix_come_in_order_with_all_that_is_known(store: Store) -> None:
+    listing: FolderObjects | GcsObjects = store.objects  # type: ignore[assignment]  # they are listings as well
+    made = [store.write(name, colour=name) for name in ("b/2", "b/1", "a", "b.txt", "b/é/3")]
+    assert list(listing.below(store.bucket, "b/")) == [made[1], made[0], made[4]]
+    assert [info.name for info in listing.below(store.bucket, "")] == ["a", "b.txt", "b/1", "b/2", "b/é/3"]
+    assert list(listing.below(store.bucket, "c")) == []
+
+
+def test_an_object_says_when_it_came(store: Store) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=5)
+    written = store.write("a")
+    assert written.created_at
+    assert before < written.created_at < datetime.now(UTC) + timedelta(seconds=5)
 
 
 def test_generations_grow_with_every_replacement(store: Store) -> None:

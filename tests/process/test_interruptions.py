@@ -125,7 +125,7 @@ def test_a_drain_in_the_middle_of_the_start_ends_it(scene: Scene) -> None:
 
 
 class Talker(StubEngine):
-    """Takes a second, as a real one does, and says as much as half a minute of speech does, so that nobody doubts it."""
+    """Takes a second, as a real one does, and says as much as in half a minute is said, so that nobody doubts it."""
 
     def transcribe(self, data: bytes, filename: str, **how: Any) -> dict[str, Any]:
         answer = super().transcribe(data, filename, **how)

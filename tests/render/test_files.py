@@ -68,6 +68,7 @@ def test_the_json_is_a_superset_of_verbose_json() -> None:
                 "start": 0.0,
                 "end": 60.0,
                 "source": "paid",
+                "key": None,
                 "timing": "model",
                 "language": "en",
                 "billed_seconds": 60.0,

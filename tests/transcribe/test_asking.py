@@ -186,8 +186,8 @@ def test_until_its_halves_are_judged_such_an_answer_is_shared(tmp_path: Path) ->
     second = begin(process)
     assert (second.source, second.judgement.result(SOON)) == ("cache", first)
     final = replace(first.text, text="in halves")
-    assert process.asker.settle(asking.question, lambda: final) == (final, "paid")
-    assert process.asker.settle(asking.question, lambda: first.text) == (final, "cache")
+    assert process.asker.settle(asking.question, lambda: final) == (final, "paid", asking.key)
+    assert process.asker.settle(asking.question, lambda: first.text) == (final, "cache", asking.key)
     third = begin(process)
     assert third.judgement.result(SOON).text == final
     assert len(provider.requests) == 1

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from subscriber.adapters.folder import FolderObjects
 from subscriber.audio.cut import Chunk as Cut
 from subscriber.audio.cut import cut
 from subscriber.audio.wire import SAMPLE_RATE
@@ -19,6 +20,7 @@ from subscriber.lease import HeldClaim
 from subscriber.model import Pin, Progress
 from subscriber.transcribe.asking import Asking, Question
 from subscriber.transcribe.assemble import assemble
+from subscriber.transcribe.cache import chunk_name
 from subscriber.transcribe.pool import AHEAD, Lane
 from subscriber.transcribe.recording import PIN_WITHIN
 from subscriber.transcript import Answer, Chunk, Hints, SpeechRequest
@@ -151,6 +153,28 @@ class TestOnce:
         mixed = Process(tmp_path, provider).run(speech(9) + silence(30) + speech(9, voice=2))
         assert sources(mixed).count("paid") == len(provider.requests) == 2
         assert "silent" in sources(mixed)
+
+
+class TestKeys:
+    def test_each_chunk_names_what_is_stored_of_it_and_what_is_stored_names_its_object(self, tmp_path: Path) -> None:
+        provider = Provider()
+        provider.script = failing_once(Permanent("too_long", "ask for halves"))
+        process = Process(tmp_path, provider, GERMAN)
+        chunks = process.run(speech(25) + silence(12))
+        stored = {chunk_name(".chunks/", chunk.key) for chunk in chunks if chunk.key}
+        assert {chunk.key for chunk in chunks if chunk.source == "silent"} == {None}
+        objects = FolderObjects({"out": tmp_path})
+        found = list(objects.below("out", ".chunks/"))
+        assert {info.name for info in found} == stored
+        assert {info.metadata["source-id"] for info in found} == {claim().claim.job.source_id}
+        assert [chunk.key for chunk in process.run(speech(25) + silence(12))] == [chunk.key for chunk in chunks]
+
+    def test_a_chunk_asked_for_in_another_format_names_what_that_one_brought(self, tmp_path: Path) -> None:
+        provider = Provider()
+        provider.script = failing_once(FormatRefused("no verbose_json"))
+        (chunk,) = Process(tmp_path, provider, replace(GERMAN, models=("any",))).run(speech(9))
+        assert chunk.key
+        assert (tmp_path / chunk_name(".chunks/", chunk.key)).is_file()
 
 
 class TestDoubts:

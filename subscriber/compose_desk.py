@@ -1,0 +1,89 @@
+"""Which neighbours the operator's commands get: the cloud's, or those of an outbox of `subscriber local`.
+
+The SDKs are imported in their functions, as in `compose.py`: `--help` and a mistyped address need none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from subscriber.compose import INBOX, OUTBOX, local_settings
+from subscriber.config import Settings
+from subscriber.desk.tools import Desk, Store
+from subscriber.notification import Selection
+from subscriber.outputs import OutputLocation
+from subscriber.ports import Ledger, Records
+
+__all__ = ["desk", "ledger_project"]
+
+CONNECTIONS = 8
+KEYS = ("OPENAI_API_KEY", "OPENAI_API_KEY_FILE")
+
+
+@contextmanager
+def desk(environ: Mapping[str, str], outbox: Path | None = None) -> Iterator[Desk]:
+    """The desk of the daemon whose environment this is, or of an outbox. Raises ConfigErrors, ConfigError."""
+    # Whoever is on call needs no key of the provider's: nothing here asks it.
+    keyless = {**{name: value for name, value in environ.items() if name not in KEYS}, "OPENAI_API_KEY": "unused"}
+    if outbox:
+        with _embedded(local_settings(keyless, None), outbox) as made:
+            yield made
+    else:
+        with _cloud(Settings.from_environ(keyless)) as made:
+            yield made
+
+
+def ledger_project(settings: Settings) -> str:
+    """The project that the ledger is in: the first subscription's unless it is told."""
+    return settings.google_cloud_project or settings.subscription[0].split("/")[1]
+
+
+@contextmanager
+def _cloud(settings: Settings) -> Iterator[Desk]:
+    from subscriber.adapters.firestore import FirestoreLedger  # noqa: PLC0415
+    from subscriber.adapters.firestore_records import FirestoreRecords  # noqa: PLC0415
+    from subscriber.adapters.gcs import GcsObjects  # noqa: PLC0415
+
+    place = (ledger_project(settings), settings.firestore_database, settings.firestore_collection)
+    host = settings.firestore_emulator_host
+    objects = GcsObjects(
+        connections=CONNECTIONS,
+        user_project=settings.user_project,
+        emulator=settings.storage_emulator_host is not None,
+        endpoint=settings.storage_emulator_host,
+    )
+    with (
+        closing(FirestoreLedger(*place, emulator_host=host)) as ledger,
+        closing(FirestoreRecords(*place, emulator_host=host)) as records,
+    ):
+        yield _desk(settings, ledger, records, objects)
+
+
+@contextmanager
+def _embedded(settings: Settings, outbox: Path) -> Iterator[Desk]:
+    from subscriber.adapters.folder import FolderObjects  # noqa: PLC0415
+    from subscriber.adapters.sqlite import SqliteLedger  # noqa: PLC0415
+    from subscriber.adapters.sqlite_records import SqliteRecords  # noqa: PLC0415
+
+    path = outbox / ".subscriber" / "ledger.sqlite"
+    with closing(SqliteLedger(path)) as ledger:
+        yield _desk(settings, ledger, SqliteRecords(path), FolderObjects({OUTBOX: outbox}), INBOX)
+
+
+def _desk(
+    settings: Settings, ledger: Ledger, records: Records, objects: Store, source_bucket: str | None = None
+) -> Desk:
+    location = OutputLocation.parse(settings.output)
+    return Desk(
+        ledger=ledger,
+        records=records,
+        objects=objects,
+        location=location,
+        chunk_prefix=location.chunk_prefix(settings.chunk_cache),
+        selection=Selection(settings.include, settings.exclude),
+        max_attempts=settings.max_attempts,
+        max_event_age_seconds=settings.max_event_age_seconds,
+        source_bucket=source_bucket,
+    )
