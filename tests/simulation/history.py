@@ -200,7 +200,7 @@ class _Plan:
         self._world.provider.limited = 0.2
 
     def _plan_slow_answers(self) -> None:
-        self._world.provider.takes = (12.0, 25.0)
+        self._world.provider.takes = (20.0, 28.0)
 
     def _spoil_the_wire(self) -> None:
         world, chance = self._world, self._chance

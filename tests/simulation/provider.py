@@ -138,7 +138,7 @@ class PodsTranscriber:
         if takes_one(provider.mute, label):
             mine.unusual = True
             world.wire.call("whisper", mine.bill)
-            world.clock.wait(timeout_seconds)
+            world.clock.wait(mine.sent_at + timeout_seconds - world.clock.now)
             raise NoAnswer("whisper", "unavailable", "no answer in time")
         takes_seconds = world.chance.uniform(*provider.takes)
         mine.unusual = provider.takes != USUAL_SECONDS
