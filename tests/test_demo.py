@@ -50,7 +50,7 @@ def left_behind(environ: dict[str, str]) -> list[str]:
 
 def require_nothing_left(environ: dict[str, str]) -> None:
     """Who was killed may take a moment to go."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while left := left_behind(environ):
         assert time.monotonic() < deadline, left
         time.sleep(0.02)
@@ -79,7 +79,7 @@ def running(environ: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[
 
 
 def wait_for(environ: dict[str, str], command: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not any(command in line for line in left_behind(environ)):
         assert time.monotonic() < deadline, f"{command} never started"
         time.sleep(0.02)
@@ -163,7 +163,7 @@ def test_a_signal_stops_everything(
     with running(environ, tmp_path) as process:
         wait_for(environ, moment)
         process.send_signal(sign)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     assert output.endswith("Interrupted. Everything is stopped.\n")
     assert not [left for left in tmp_path.iterdir() if left.name.startswith("subscriber-demo-")]
