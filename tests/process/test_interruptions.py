@@ -34,7 +34,8 @@ HELD_BACK_SECONDS = 3.0
 HANDED_OVER_SECONDS = 10.0
 """Usually one or two; whoever waits for a lease or claim to end waits for 60."""
 
-WORDS = 60
+WORDS = 20
+"""As many as nobody doubts in ten seconds of speech, nor in thirty."""
 
 
 @dataclass
@@ -125,7 +126,7 @@ def test_a_drain_in_the_middle_of_the_start_ends_it(scene: Scene) -> None:
 
 
 class Talker(StubEngine):
-    """Takes a second, as a real one does, and says as much as in half a minute is said, so that nobody doubts it."""
+    """Takes a second, as a real one does, and says as much as half a minute holds, so that nobody doubts it."""
 
     def transcribe(self, data: bytes, filename: str, **how: Any) -> dict[str, Any]:
         answer = super().transcribe(data, filename, **how)
