@@ -63,11 +63,12 @@ class World:
         self._chunks[name, info.generation] = labels
         job = Job("inbox", name, info.generation, "gs://outbox/out")
         self.jobs.append(job)
-        self.notify(job)
+        for _ in range(self.chance.choice((1, 1, 1, 1, 2))):
+            self.notify(job)
         return job
 
     def notify(self, job: Job) -> None:
-        """Cloud Storage tells of it, perhaps once more."""
+        """Cloud Storage tells of it, which may happen more than once."""
         about = {"bucketId": job.bucket, "objectId": job.name, "objectGeneration": str(job.generation)}
         self.subscription.publish({"eventType": "OBJECT_FINALIZE", **about}, job)
 
