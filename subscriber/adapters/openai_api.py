@@ -31,6 +31,9 @@ CONNECT_SECONDS = 10.0
 PROBE_SECONDS = 15.0
 """A second of audio takes a provider that is well less than 5 s; the pull loop waits for the answer."""
 
+LONGEST_ANSWER_BYTES = 2**20
+"""Half a minute of speech, with times for each word, comes to a hundredth of it; judging so much takes seconds."""
+
 UNSENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -110,14 +113,21 @@ class _Shape(BaseModel):
 
 
 class _TimelyBody(httpx2.SyncByteStream):
-    """A body that ends with its request's limit: the library's own are for each read, and a trickle meets none."""
+    """A body that ends with its request's limit: the library's own are for each read, and a trickle meets none.
+
+    Nor does it hold one for its length.
+    """
 
     def __init__(self, response: httpx2.Response) -> None:
         self._body = cast("httpx2.SyncByteStream", response.stream)
         self._request = response.request
 
     def __iter__(self) -> Iterator[bytes]:
+        left = LONGEST_ANSWER_BYTES
         for piece in self._body:
+            left -= len(piece)
+            if left < 0:
+                raise httpx2.ReadError(f"more than {LONGEST_ANSWER_BYTES} bytes", request=self._request)
             if time.monotonic() > self._request.extensions["ends_at"]:
                 raise httpx2.ReadTimeout("the answer did not end in time", request=self._request)
             yield piece

@@ -74,6 +74,7 @@ MANGLED: Mapping[str, Callable[[_Answer], _Answer]] = {
     "unordered": _timed((0.8, 0.9), (0.5, 0.1), (0.0, 0.2)),
     "empty_text": _spoken(""),
     "markup": _spoken(" a --> b <b>bold</b> & <i>more</i>\n\n00:00:01.000 --> 00:00:02.000"),
+    "million": _spoken(" ".join(map(str, range(180_000)))),  # characters, and all different
     "cjk": _spoken("今天天气很好。我们去公园散步吧。明日は雨が降るそうです。"),
 }
 """Faults that spoil what the engine said (paid for, and wrong)."""

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from subscriber.adapters.local_whisper import LocalWhisper
-from subscriber.adapters.openai_api import OpenAITranscriber
+from subscriber.adapters.openai_api import LONGEST_ANSWER_BYTES, OpenAITranscriber
 from subscriber.backoff import DEFAULT_WAIT_SECONDS, LONGEST_WAIT_SECONDS
 from subscriber.emulators import free_port
 from subscriber.errors import (
@@ -120,6 +120,7 @@ REMEDIES: dict[str, tuple[Any, ...]] = {
     "drop_upload": (Transient, "no_answer"),
     "hang": (Transient, "no_answer"),
     "trickle": (Transient, "no_answer"),
+    "million": (Transient, "no_answer"),
 }
 BELIEVED = KINDS - REMEDIES.keys()
 RESULTS = {
@@ -498,6 +499,15 @@ def test_an_odd_figure_of_a_segment_is_unknown_and_spoils_no_answer(figure: obje
 def test_fields_that_nobody_knows_are_let_pass() -> None:
     with provider(verbose(x=1, task=None)) as url, transcriber_of(url) as transcriber:
         assert ask(transcriber).text == "hi"
+
+
+def test_an_answer_without_an_end_is_given_up_and_not_held_in_memory() -> None:
+    said = verbose(text="x" * LONGEST_ANSWER_BYTES)
+    with provider(said) as url, transcriber_of(url) as transcriber:
+        error = refusal(transcriber)
+    assert told(error) == (Transient, "no_answer")
+    assert str(LONGEST_ANSWER_BYTES) in str(error)
+    assert len(said.asked) == 1
 
 
 # Who is not there

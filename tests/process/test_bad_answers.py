@@ -120,6 +120,18 @@ def test_a_second_break_ends_the_recording_because_both_may_have_been_billed(
     assert "the connection broke" in is_dead(common_scene, name, generation, {"unanswered"})["message"]
 
 
+def test_an_answer_of_a_million_characters_is_not_read_and_ends_its_recording_alone(
+    common_scene: Scene, daemon: Daemon
+) -> None:
+    name = "million.wav"
+    common_scene.control.mode("million", sha256=heard(wav(name)))
+    with bill(daemon, failed=2, possibly_billed=2.0):
+        generation = common_scene.world.upload(name, wav(name))
+        daemon.says("attempt", generation=str(generation), outcome="rejected")
+    assert "more than 1048576 bytes" in is_dead(common_scene, name, generation, {"unanswered"})["message"]
+    assert daemon.ready() == {"ok": True, "state": "pulling"}
+
+
 @pytest.mark.parametrize("fault", ["drop_upload", "html"])
 def test_a_provider_that_answers_nobody_is_an_outage_and_condemns_nobody(
     common_scene: Scene, daemon: Daemon, fault: str

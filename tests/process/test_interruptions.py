@@ -34,7 +34,8 @@ HELD_BACK_SECONDS = 3.0
 HANDED_OVER_SECONDS = 10.0
 """Usually one or two; whoever waits for a lease or claim to end waits for 60."""
 
-WORDS = 60
+WORDS = 20
+"""As many as nobody doubts in ten seconds of speech, nor in thirty."""
 
 
 @dataclass
