@@ -43,8 +43,8 @@ SPARE_MB, SPARE_SHARE = 15.0, 0.15
 SPARE_FILES = 6
 """Connections come and go."""
 SPARE_THREADS = 16
-"""Pools of a fixed size fill as they are needed: eight threads renew claims, six ask the provider. One that is lost with
-each job or fault is more within two minutes."""
+"""Pools of a fixed size fill as they are needed: eight threads renew claims, six ask the provider. One that is lost
+with each job or fault is more within two minutes."""
 
 
 @dataclass(frozen=True)
