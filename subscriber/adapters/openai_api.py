@@ -113,10 +113,7 @@ class _Shape(BaseModel):
 
 
 class _TimelyBody(httpx2.SyncByteStream):
-    """A body that ends with its request's limit: the library's own are for each read, and a trickle meets none.
-
-    Nor does it hold one for its length.
-    """
+    """A body with a limit of time and length: the library's own are for each read, and a trickle meets none."""
 
     def __init__(self, response: httpx2.Response) -> None:
         self._body = cast("httpx2.SyncByteStream", response.stream)
