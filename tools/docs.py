@@ -1,4 +1,4 @@
-"""Writes what is made from the code: README's settings, docs/reference.md, docs/commands.md, the ledger's indexes."""
+"""Writes what is made from tables: README's settings, the reference, the manual, indexes, alerts, the dashboard."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from subscriber.cli.manual import manual
 from subscriber.queries import every_index
 from subscriber.reference import reference
 from subscriber.settings_table import markdown
+from tools import alerts, dashboard
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = re.compile(r"<!-- settings: begin -->.*<!-- settings: end -->\n", re.DOTALL)
@@ -23,6 +24,8 @@ def main() -> None:
     (ROOT / "docs" / "reference.md").write_text(reference())
     (ROOT / "docs" / "commands.md").write_text(manual(app))
     write_indexes(ROOT / "firestore" / "indexes")
+    for path, text in {**alerts.manifests(), dashboard.FILE: dashboard.text()}.items():
+        path.write_text(text, encoding="utf-8")
 
 
 def write_indexes(folder: Path) -> None:
