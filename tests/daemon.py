@@ -51,7 +51,7 @@ class Daemon:
 
     def __init__(self, environ: Mapping[str, str], module: Sequence[str] = ("subscriber", "run")) -> None:
         self.log: list[Line] = []
-        self._port = int(environ["PORT"])
+        self.port = int(environ["PORT"])
         self._logged = threading.Condition()
         self._process = subprocess.Popen(
             [sys.executable, "-m", *module],
@@ -68,7 +68,7 @@ class Daemon:
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of its HTTP part. Raises OSError while it does not listen."""
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
