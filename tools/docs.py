@@ -1,4 +1,4 @@
-"""Writes what is made from other files of this tree: settings, reference, commands, indexes, alerts, dashboard."""
+"""Writes what is made from tables: README's settings, the reference, the manual, indexes, alerts, the dashboard."""
 
 from __future__ import annotations
 

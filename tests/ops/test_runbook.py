@@ -7,7 +7,9 @@ import json
 import re
 
 import pytest
+import typer
 
+from subscriber.cli import app
 from subscriber.errors import NEIGHBOURS, PAUSES
 from tests.ops.manifests import ROOT
 
@@ -47,6 +49,15 @@ def test_a_quoted_log_line_is_one_that_the_daemon_writes(line: dict[str, str]) -
 @pytest.mark.parametrize("message", re.findall(r"\blogs (\w+)", RUNBOOK))
 def test_a_line_that_is_looked_for_is_one_that_the_daemon_writes(message: str) -> None:
     assert message in LOGGED
+
+
+def test_the_commands_and_their_options_are_the_programs_own() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
+    typed = re.findall(r"^(?:for .*)?\bsub ([a-z]+)((?: [^#;\n]+)?)", RUNBOOK, re.MULTILINE)
+    assert {name for name, _ in typed} >= {"check", "explain", "jobs"}
+    for name, arguments in typed:
+        options = {one for parameter in commands[name].params for one in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", arguments)) <= options, (name, arguments)
 
 
 @pytest.mark.parametrize("section", SECTIONS)
