@@ -26,6 +26,7 @@ from subscriber.transcribe.guards import Judgement, judge
 from subscriber.transcribe.pool import Lane, SlotPool
 from subscriber.transcribe.profiles import profile_of
 from tests.simulation.patches import replaced
+from tests.simulation.subscription import POLL_SECONDS
 from tests.simulation.threads import wall_time
 
 __all__ = ["MUTATIONS", "Mutation"]
@@ -112,9 +113,9 @@ _write = pipeline.Pipeline._write
 def _do_nothing(*_: object, **__: object) -> None: ...
 
 
-def _renew_at_the_whole_claim(self: Any, ledger: Any, claim_seconds: float, metrics: Any) -> None:
+def _renew_after_the_end(self: Any, ledger: Any, claim_seconds: float, metrics: Any) -> None:
     _make_claim_keeper(self, ledger, claim_seconds, metrics)
-    self._term_seconds = claim_seconds
+    self._term_seconds = claim_seconds + POLL_SECONDS
 
 
 _make_lease_keeper, _make_claim_keeper = LeaseKeeper.__init__, ClaimKeeper.__init__
@@ -227,10 +228,10 @@ MUTATIONS = (
         _renew_at_the_whole_lease,
     ),
     Mutation(
-        "claims are renewed at their whole length",
+        "claims are renewed after their end",
         "claim kept",
         ((ClaimKeeper, "__init__"),),
-        _renew_at_the_whole_claim,
+        _renew_after_the_end,
     ),
     Mutation("claims are never renewed", "claim kept", ((ClaimKeeper, "turn"),), _do_nothing),
     Mutation("a pod goes on when it has drained", "drain", ((worker.Worker, "_drain_in_order"),), _do_nothing),
