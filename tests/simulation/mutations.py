@@ -170,7 +170,7 @@ MUTATIONS = (
     Mutation(
         "a renewal ignores nonce and epoch", "one believer", ((lease, "decide_renewal"),), _renew_whatever_the_nonce
     ),
-    Mutation("nobody looks at nonce and epoch", "fence", ((decisions, "_held"),), _held_by_anybody),
+    Mutation("nobody looks at nonce and epoch", "fence", ((decisions, "require_held"),), _held_by_anybody),
     Mutation(
         "a settled job is claimed again",
         "fence",
