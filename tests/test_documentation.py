@@ -21,7 +21,7 @@ from subscriber.model import Outcome
 from subscriber.reference import reference
 from subscriber.settings_table import markdown
 from subscriber.transcript import WARNINGS
-from tests.simulation.watch import INVARIANTS
+from tests.simulation.promises import INVARIANTS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -13,8 +13,8 @@ from random import Random
 from typing import NamedTuple
 
 from tests.simulation.pod import stand_ins
+from tests.simulation.promises import Violation
 from tests.simulation.threads import installed
-from tests.simulation.watch import Violation
 from tests.simulation.world import World
 
 __all__ = ["History", "histories", "run"]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulation.history import histories, run
 from tests.simulation.mutations import MUTATIONS, Mutation
-from tests.simulation.watch import INVARIANTS
+from tests.simulation.promises import INVARIANTS
 
 SEEDS = 10_000
 A_BATCH = 500
