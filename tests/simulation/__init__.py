@@ -8,8 +8,8 @@ A history is made of its seed alone. In it one to three pods - `app.Daemon` as p
 pipeline, keepers, registry, slots, outages, drain - share a ledger, a subscription, buckets and a provider in memory.
 Some are killed, stopped and let go on, told to end, cut off; calls get lost before or after they happen; messages come
 twice, out of order, or again after their ack; sources are replaced and deleted; clocks are wrong. After each step the
-promises in `promises.py` are looked at, and at the end, when the faults have stopped, all must have come to its end. The
-first promise that is broken ends the history, and its lines tell how.
+promises in `promises.py` are looked at, and at the end, when the faults have stopped, all must have come to its end.
+The first promise that is broken ends the history, and its lines tell how.
 
     clockwork.py     the virtual clock; threads are greenlets     threads.py    `threading`, `time` and kin on it
     wire.py          what gets lost between a pod and others      pod.py        a daemon in its process
