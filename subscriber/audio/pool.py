@@ -4,8 +4,9 @@ The law of this file: the daemon's own process never lets FFmpeg near a stranger
 has no credential: its environment is written here, word for word.
 
 Why a process for every file and not a few that yield: one is forked in milliseconds and, while it waits for its
-consumer, holds a few MB of its own and no CPU (`python -m bench.decode` measures both). So a long recording that waits
-for slots holds nothing that a short one needs, and which file crashed a decoder is never a question.
+consumer, holds 6 MB and no CPU, and the index of an m4a (`transcribe/turns.py` bounds those; `python -m bench memory`
+measures all). So a long recording that waits for slots holds nothing that a short one needs, and which file crashed a
+decoder is never a question.
 """
 
 from __future__ import annotations
