@@ -22,7 +22,7 @@ from subscriber.config import ConfigErrors, Settings
 from subscriber.drain import Drain
 from subscriber.endings import Endings, RetryPolicy
 from subscriber.errors import ConfigError, NeighbourDown
-from subscriber.lease import ClaimKeeper, LeaseKeeper
+from subscriber.lease import ClaimKeeper, HeldClaim, LeaseKeeper
 from subscriber.log import get_logger
 from subscriber.metrics import Metrics
 from subscriber.notification import Selection
@@ -99,7 +99,10 @@ class Daemon:
             parts.enter_context(self.leases)
             parts.enter_context(self.claims)
             if web:
-                parts.enter_context(WebServer(self._settings.port, self._metrics.render, self.live, self.ready))
+                status = self.status if self._settings.status_page == "on" else None
+                parts.enter_context(
+                    WebServer(self._settings.port, self._metrics.render, self.live, self.ready, status=status)
+                )
             self.worker.start()
             self._events.get()
             self._drain()
@@ -119,6 +122,11 @@ class Daemon:
         if paused := self.outages.paused:
             return True, {"state": "paused", "why": paused}
         return True, {"state": "pulling"}
+
+    def status(self) -> dict[str, object]:
+        """Whether we pull, and how far each job in work is: at most MAX_JOBS of them, and never a transcript's word."""
+        _, state = self.ready()
+        return {**state, "jobs": [_in_work(held) for held in self.claims.held()]}
 
     def _probe_whisper(self) -> None:
         """A check costs nothing and proves little: a pause ends with a real answer."""
@@ -241,6 +249,17 @@ class Daemon:
             outages=self.outages,
             metrics=self._metrics,
         )
+
+
+def _in_work(held: HeldClaim) -> dict[str, object]:
+    """One job of /api/status; lengths in seconds, None while nobody knows them."""
+    return {
+        "job": held.job_uri,
+        "generation": str(held.claim.job.generation),
+        "attempt": held.claim.attempt,
+        "done_seconds": held.progress.done,
+        "total_seconds": held.progress.total,
+    }
 
 
 def _hints(settings: Settings) -> Hints:

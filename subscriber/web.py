@@ -1,4 +1,4 @@
-"""/metrics, /livez and /readyz for collectors and probes.
+"""/metrics, /livez, /readyz and /api/status for collectors, probes and people.
 
 The law of this file: a client costs little and not for long. It gets one answer a connection, has five seconds for its
 request and five for taking the answer, and shares a fixed number of connections with all others; what it sends beyond
@@ -59,10 +59,10 @@ Routes = Mapping[str, Callable[[], _Reply]]
 
 
 class WebServer:
-    """The three paths on one port while its `with` block runs. Entering raises ConfigError when the port is taken.
+    """The paths on one port while its `with` block runs. Entering raises ConfigError when the port is taken.
 
-    `metrics_render` gives Prometheus's text; `live` and `ready` must answer at once, from any thread. `port` 0 takes a
-    free one, which `port` then tells.
+    `metrics_render` gives Prometheus's text; `live`, `ready` and `status` must answer at once, from any thread. Without
+    `status` there is no /api/status. `port` 0 takes a free one, which `port` then tells.
     """
 
     def __init__(
@@ -71,16 +71,20 @@ class WebServer:
         metrics_render: Callable[[], bytes],
         live: Callable[[], bool],
         ready: Callable[[], tuple[bool, dict[str, object]]],
+        *,
+        status: Callable[[], Mapping[str, object]] | None = None,
         host: str = "0.0.0.0",  # noqa: S104 - probes and collectors come from other machines
     ) -> None:
         self.port = port
         self._host = host
         self._server: _Server | None = None
-        self._routes: Routes = {
+        self._routes: dict[str, Callable[[], _Reply]] = {
             "/metrics": lambda: _Reply(HTTPStatus.OK, metrics_render(), "text/plain; version=0.0.4; charset=utf-8"),
             "/livez": lambda: _state(live(), {}),
             "/readyz": lambda: _state(*ready()),
         }
+        if status:
+            self._routes["/api/status"] = lambda: _json(HTTPStatus.OK, status())
 
     def __enter__(self) -> Self:
         try:
@@ -182,8 +186,11 @@ class _Handler(socketserver.BaseRequestHandler):
 
 
 def _state(good: bool, details: Mapping[str, object]) -> _Reply:
-    body = json.dumps({"ok": good, **details}) + "\n"
-    return _Reply(HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE, body.encode(), "application/json")
+    return _json(HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE, {"ok": good, **details})
+
+
+def _json(status: HTTPStatus, body: Mapping[str, object]) -> _Reply:
+    return _Reply(status, (json.dumps(body) + "\n").encode(), "application/json")
 
 
 def _error(status: HTTPStatus) -> _Reply:

@@ -25,9 +25,12 @@ class Daemon:
     def ready(self) -> tuple[bool, dict[str, object]]:
         return self.is_ready, {"state": "pulling" if self.is_ready else "starting"}
 
+    def status(self) -> dict[str, object]:
+        return {"state": "pulling", "jobs": []}
+
 
 def serving(daemon: Daemon, port: int = 0) -> WebServer:
-    return WebServer(port, daemon.metrics, daemon.live, daemon.ready, host="127.0.0.1")
+    return WebServer(port, daemon.metrics, daemon.live, daemon.ready, status=daemon.status, host="127.0.0.1")
 
 
 @pytest.fixture
@@ -81,6 +84,13 @@ def test_readyz_says_which_and_why(server: WebServer, daemon: Daemon) -> None:
     response, body = ask(server, "/readyz?verbose")
     assert (response.status, json.loads(body)) == (200, {"ok": True, "state": "pulling"})
     assert response.getheader("Content-Type") == "application/json"
+
+
+def test_the_status_is_json_and_only_there_if_it_is_wanted(server: WebServer, daemon: Daemon) -> None:
+    response, body = ask(server, "/api/status")
+    assert (response.status, json.loads(body)) == (200, {"state": "pulling", "jobs": []})
+    with WebServer(0, daemon.metrics, daemon.live, daemon.ready, host="127.0.0.1") as other:
+        assert ask(other, "/api/status")[0].status == 404
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/", "/livez/../metrics", "//", "/favicon.ico"])
