@@ -43,7 +43,7 @@ EDGES = {
     "grpc": ("adapters.", "channels"),
     "requests": ("adapters.",),
     "openai": ("adapters.",),
-    "httpx2": ("adapters.",),
+    "httpx2": ("adapters.", "answers"),
     "faster_whisper": ("adapters.",),
     "sqlite3": ("adapters.",),
     "av": ("audio.",),

@@ -13,13 +13,14 @@ import time
 import wave
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import httpx2
 import openai
 from openai import OpenAI
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
+from subscriber.answers import BOUNDS
 from subscriber.backoff import retry_after_seconds
 from subscriber.errors import ConfigError, FormatRefused, NeighbourDown, Permanent, RateLimited, Transient
 from subscriber.metrics import Metrics
@@ -30,9 +31,6 @@ __all__ = ["OpenAITranscriber"]
 CONNECT_SECONDS = 10.0
 PROBE_SECONDS = 15.0
 """A second of audio takes a provider that is well less than 5 s; the pull loop waits for the answer."""
-
-LONGEST_ANSWER_BYTES = 2**20
-"""Half a minute of speech, with times for each word, comes to a hundredth of it; judging so much takes seconds."""
 
 UNSENT = (
     httpx2.ConnectError,
@@ -112,41 +110,11 @@ class _Shape(BaseModel):
     usage: Any = None
 
 
-class _TimelyBody(httpx2.SyncByteStream):
-    """A body with a limit of time and length: the library's own are for each read, and a trickle meets none."""
-
-    def __init__(self, response: httpx2.Response) -> None:
-        self._body = cast("httpx2.SyncByteStream", response.stream)
-        self._request = response.request
-
-    def __iter__(self) -> Iterator[bytes]:
-        left = LONGEST_ANSWER_BYTES
-        for piece in self._body:
-            left -= len(piece)
-            if left < 0:
-                raise httpx2.ReadError(f"more than {LONGEST_ANSWER_BYTES} bytes", request=self._request)
-            if time.monotonic() > self._request.extensions["ends_at"]:
-                raise httpx2.ReadTimeout("the answer did not end in time", request=self._request)
-            yield piece
-
-    def close(self) -> None:
-        self._body.close()
-
-
-def _begin(request: httpx2.Request) -> None:
-    # A redirect is part of the answer, and gets no time of its own.
-    request.extensions.setdefault("ends_at", time.monotonic() + request.extensions["timeout"]["read"])
-
-
-def _bound(response: httpx2.Response) -> None:
-    response.stream = _TimelyBody(response)
-
-
 class OpenAITranscriber:
     """One client for all threads; its pool of connections is larger than any number of slots."""
 
     def __init__(self, *, api_key: str | None, base_url: str, metrics: Metrics) -> None:
-        http = openai.DefaultHttpxClient(event_hooks={"request": [_begin], "response": [_bound]})
+        http = openai.DefaultHttpxClient(event_hooks=BOUNDS)
         self._client = OpenAI(api_key=api_key or "none", base_url=base_url, max_retries=0, http_client=http)
         self._key = api_key or ""
         self._metrics = metrics

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 
 from subscriber.adapters.local_whisper import LocalWhisper
-from subscriber.adapters.openai_api import LONGEST_ANSWER_BYTES, OpenAITranscriber
+from subscriber.adapters.openai_api import OpenAITranscriber
+from subscriber.answers import LONGEST_ANSWER_BYTES
 from subscriber.backoff import DEFAULT_WAIT_SECONDS, LONGEST_WAIT_SECONDS
 from subscriber.emulators import free_port
 from subscriber.errors import (
@@ -387,7 +388,7 @@ def test_a_word_that_serves_as_key_is_no_secret() -> None:
     [
         b"",
         b"<html>" + b"x" * 1_000_000,
-        b'{"error": {"message": "' + b"two\\nlines " * 50_000 + b'"}}',
+        b'{"error": {"message": "' + b"two\\nlines " * 100_000 + b'"}}',
         b'{"error": "no object"}',
         b'{"error": null}',
         b"[1]",

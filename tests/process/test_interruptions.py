@@ -163,4 +163,5 @@ def test_of_three_hours_nothing_is_lost_or_paid_twice_when_the_grace_is_eight_se
     sent = scene.control.status()["received"]
     status = scene.control.wait_for_requests(sent + 2 * slots)
     assert set(status["bodies"].values()) == {1}, "whatever the first one sent was answered, and is in the cache"
+    assert first.said("released_unfinished") or first.said("attempt", outcome="interrupted")
     assert not second.said("attempt", outcome="failed")
