@@ -22,7 +22,7 @@ from subscriber.desk.bucket_rules import notification_findings, output_findings,
 from subscriber.desk.checking import Check, port_findings, probe_output, proven, run
 from subscriber.desk.facts import BucketFacts, Finding, Level, Unseen
 from subscriber.desk.other_rules import clock_finding, ledger_findings, model_findings, retirement_findings
-from subscriber.desk.subscription_rules import subscription_findings
+from subscriber.desk.subscription_rules import replay_findings, subscription_findings
 from subscriber.metrics import Metrics
 from subscriber.model import Job, Record
 from subscriber.outputs import OutputLocation
@@ -110,6 +110,13 @@ class _Checks:
             yield Check("subscription", partial(self._subscription, subscription))
         if topic := self._settings.result_topic:
             yield proven("result topic", prove["result topic"], f"{topic} may be published to", emulator=emulator)
+        yield Check("replay topic", self._replay_topic)
+
+    def _replay_topic(self) -> Iterator[Finding]:
+        settings, topic = self._settings, self._settings.replay_topic
+        may_publish = topic is not None and self._pubsub.may_publish(topic)
+        sources = {name: self._pubsub.subscription(name).topic for name in settings.subscription}
+        yield from replay_findings(topic, sources, may_publish=may_publish)
 
     def _outputs(self) -> Iterator[Check]:
         emulator, bucket = self._settings.storage_emulator_host is not None, self._location.bucket

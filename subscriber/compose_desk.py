@@ -5,14 +5,15 @@ The SDKs are imported in their functions, as in `compose.py`: `--help` and a mis
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from subscriber.compose import INBOX, OUTBOX, local_settings
 from subscriber.config import Settings
 from subscriber.desk.tools import Desk, Store
-from subscriber.notification import Selection
+from subscriber.notification import Notice, Selection
 from subscriber.outputs import OutputLocation
 from subscriber.ports import Ledger, Records
 
@@ -45,6 +46,7 @@ def _cloud(settings: Settings) -> Iterator[Desk]:
     from subscriber.adapters.firestore import FirestoreLedger  # noqa: PLC0415
     from subscriber.adapters.firestore_records import FirestoreRecords  # noqa: PLC0415
     from subscriber.adapters.gcs import GcsObjects  # noqa: PLC0415
+    from subscriber.adapters.pubsub_notifier import PubSubNotifier  # noqa: PLC0415
 
     place = (ledger_project(settings), settings.firestore_database, settings.firestore_collection)
     host = settings.firestore_emulator_host
@@ -54,11 +56,13 @@ def _cloud(settings: Settings) -> Iterator[Desk]:
         emulator=settings.storage_emulator_host is not None,
         endpoint=settings.storage_emulator_host,
     )
-    with (
-        closing(FirestoreLedger(*place, emulator_host=host)) as ledger,
-        closing(FirestoreRecords(*place, emulator_host=host)) as records,
-    ):
-        yield _desk(settings, ledger, records, objects)
+    with ExitStack() as stack:
+        ledger = stack.enter_context(closing(FirestoreLedger(*place, emulator_host=host)))
+        records = stack.enter_context(closing(FirestoreRecords(*place, emulator_host=host)))
+        publisher = None
+        if topic := settings.replay_topic:
+            publisher = stack.enter_context(closing(PubSubNotifier(topic, emulator_host=settings.pubsub_emulator_host)))
+        yield replace(_desk(settings, ledger, records, objects), publisher=publisher)
 
 
 @contextmanager
@@ -69,12 +73,18 @@ def _embedded(settings: Settings, outbox: Path) -> Iterator[Desk]:
 
     path = outbox / ".subscriber" / "ledger.sqlite"
     with closing(SqliteLedger(path)) as ledger:
-        yield _desk(settings, ledger, SqliteRecords(path), FolderObjects({OUTBOX: outbox}), INBOX)
+        made = _desk(settings, ledger, SqliteRecords(path), FolderObjects({OUTBOX: outbox}))
+        yield replace(made, publisher=_NextRun(), source_bucket=INBOX)
 
 
-def _desk(
-    settings: Settings, ledger: Ledger, records: Records, objects: Store, source_bucket: str | None = None
-) -> Desk:
+class _NextRun:
+    """The embedded `Notifier`: whenever `local` runs, its inbox tells of all files."""
+
+    def notify(self, notices: Sequence[Notice]) -> None:
+        """Nothing is left to be done."""
+
+
+def _desk(settings: Settings, ledger: Ledger, records: Records, objects: Store) -> Desk:
     location = OutputLocation.parse(settings.output)
     return Desk(
         ledger=ledger,
@@ -85,5 +95,4 @@ def _desk(
         selection=Selection(settings.include, settings.exclude),
         max_attempts=settings.max_attempts,
         max_event_age_seconds=settings.max_event_age_seconds,
-        source_bucket=source_bucket,
     )

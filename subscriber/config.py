@@ -157,6 +157,9 @@ class Settings(BaseModel):
     result_topic: str | None = None
     """`projects/P/topics/T`, or `T` with GOOGLE_CLOUD_PROJECT: gets a CloudEvent for every job that is done or dead.
     Why: nobody may be listening."""
+    replay_topic: str | None = None
+    """Like RESULT_TOPIC: where `replay` and `backfill` publish; its subscription is the second of SUBSCRIPTION.
+    Why: only they need it. A topic of its own, so that other readers of the bucket's see no invented events."""
     user_project: str | None = None
     """Project that pays for requester-pays buckets.
     Why: most buckets are paid for by their owners."""
@@ -200,7 +203,7 @@ class Settings(BaseModel):
     def _full_subscriptions(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         return tuple(full_name("subscriptions", name, info) for name in names)
 
-    @field_validator("result_topic")
+    @field_validator("result_topic", "replay_topic")
     @classmethod
     def _full_topic(cls, name: str | None, info: ValidationInfo) -> str | None:
         return name and full_name("topics", name, info)

@@ -10,12 +10,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Self
 
 from subscriber.errors import NotForUs
-from subscriber.model import Job, Message
+from subscriber.model import Job, Message, ObjectInfo
 
-__all__ = ["MEDIA_ENDINGS", "Notice", "Selection", "first_match", "parse"]
+__all__ = ["MEDIA_ENDINGS", "Notice", "Selection", "first_match", "parse", "written"]
 
 MEDIA_ENDINGS = (
     *(".aac", ".aif", ".aiff", ".amr", ".flac", ".m4a", ".m4b", ".mp2", ".mp3", ".mpga", ".oga", ".ogg", ".opus"),
@@ -39,6 +39,11 @@ class Notice:
     generation: int
     content_type: str | None
     size: int | None = None
+
+    @classmethod
+    def of(cls, found: ObjectInfo) -> Self:
+        """What Cloud Storage tells when this generation has come."""
+        return cls(found.bucket, found.name, found.generation, found.content_type, found.size)
 
     def job(self, output: str) -> Job:
         """The job that this notice asks for."""
@@ -78,6 +83,22 @@ def parse(message: Message) -> Notice:
         data = event.get("data")
         return _from_event(event.get("type"), event.get("subject"), data if isinstance(data, dict) else {})
     raise NotForUs("not_a_notification", "neither eventType and objectId, nor ce-type, nor a CloudEvent in the body")
+
+
+def written(notice: Notice) -> tuple[dict[str, str], bytes]:
+    """Attributes and body, as Cloud Storage itself would send them of this upload; `parse` reads them back."""
+    attributes = {
+        "eventType": "OBJECT_FINALIZE",
+        "payloadFormat": "JSON_API_V1",
+        "bucketId": notice.bucket,
+        "objectId": notice.name,
+        "objectGeneration": str(notice.generation),
+    }
+    hints = {"contentType": notice.content_type, "size": None if notice.size is None else str(notice.size)}
+    body = {"bucket": notice.bucket, "name": notice.name, "generation": str(notice.generation)} | {
+        name: hint for name, hint in hints.items() if hint is not None
+    }
+    return attributes, json.dumps(body, ensure_ascii=False).encode()
 
 
 def _from_attributes(attributes: Mapping[str, str], body: Mapping[str, Any]) -> Notice:

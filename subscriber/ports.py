@@ -11,10 +11,11 @@ from typing import Protocol, TypeVar
 from subscriber.budget_decisions import DecideDay
 from subscriber.decisions import Decide
 from subscriber.model import Delivery, Job, ObjectInfo, Record
+from subscriber.notification import Notice
 from subscriber.queries import Wanted
 from subscriber.transcript import Answer, SpeechRequest
 
-__all__ = ["Announcer", "BudgetLedger", "Ledger", "Listing", "Objects", "Records", "Source", "Transcriber"]
+__all__ = ["Announcer", "BudgetLedger", "Ledger", "Listing", "Notifier", "Objects", "Records", "Source", "Transcriber"]
 
 T = TypeVar("T")
 
@@ -111,6 +112,16 @@ class Announcer(Protocol):
 
     def announce(self, record: Record) -> None:
         """Publish the completion event of a settled record; at least once. Raises NeighbourDown, Transient."""
+
+
+class Notifier(Protocol):
+    """Has objects delivered to the daemon anew: the desk's commands ask it, the daemon never does."""
+
+    def notify(self, notices: Sequence[Notice]) -> None:
+        """Publish what Cloud Storage would for each of these generations; when it returns, all will be delivered.
+
+        After an error any of them may be, too: notifying again is harmless. Raises ConfigError, NeighbourDown.
+        """
 
 
 class Records(Protocol):

@@ -29,7 +29,7 @@ INNER = {
     "notification": {"errors", "model"},
     "firestore_values": set(),
     "queries": {"model"},
-    "ports": {"budget_decisions", "decisions", "errors", "model", "queries", "transcript"},
+    "ports": {"budget_decisions", "decisions", "errors", "model", "notification", "queries", "transcript"},
     "render": {"model", "text", "transcript"},
     "outputs": {"errors", "model", "ports", "transcript"},
     "desk": {

@@ -100,7 +100,8 @@ start_whisper() {
 
 start_daemon() {
     GOOGLE_APPLICATION_CREDENTIALS=$work/credentials.json GOOGLE_CLOUD_PROJECT=$project PORT=$port SUBSCRIBER_LOG_FORMAT=json \
-        SUBSCRIBER_SUBSCRIPTION=subscriber,subscriber-replay SUBSCRIBER_OUTPUT=gs://$outbox SUBSCRIBER_CLAIM_SECONDS=30 \
+        SUBSCRIBER_SUBSCRIPTION=subscriber,subscriber-replay SUBSCRIBER_REPLAY_TOPIC=subscriber-replay \
+        SUBSCRIBER_OUTPUT=gs://$outbox SUBSCRIBER_CLAIM_SECONDS=30 \
         "$python" -m subscriber run >>"$work/daemon.log" 2>&1 &
     daemon=$!
 }

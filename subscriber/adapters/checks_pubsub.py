@@ -60,6 +60,21 @@ class PubSubFacts:
             dead_letter=self._dead_letter(found) if found.dead_letter_policy.dead_letter_topic else None,
         )
 
+    def may_publish(self, topic: str) -> bool:
+        """Whether the topic is there and takes our messages. The emulator knows no rights, but which topics there are.
+
+        Raises NeighbourDown.
+        """
+        needed = "pubsub.topics.publish"
+        request = {"resource": topic, "permissions": [needed]}
+        try:
+            with _edge(""):
+                if self._emulator:
+                    return bool(self._publisher.get_topic(topic=topic, timeout=CALL_SECONDS))
+                return needed in self._publisher.test_iam_permissions(request, timeout=CALL_SECONDS).permissions
+        except Unseen:
+            return False
+
     def _dead_letter(self, found: Subscription) -> DeadLetterFacts:
         topic = found.dead_letter_policy.dead_letter_topic
         return DeadLetterFacts(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from subscriber.desk.facts import DeadLetterFacts, Finding, Level, SubscriptionFacts
 
-__all__ = ["subscription_findings"]
+__all__ = ["replay_findings", "subscription_findings"]
 
 ADVISED_ACK_DEADLINE_SECONDS = 60
 LEAST_DEAD_LETTER_ATTEMPTS = 50
@@ -37,6 +37,32 @@ def subscription_findings(facts: SubscriptionFacts, *, max_event_age_seconds: fl
         )
     else:
         yield from _dead_letter(facts, facts.dead_letter)
+
+
+def replay_findings(topic: str | None, sources: Mapping[str, str], *, may_publish: bool) -> Iterator[Finding]:
+    """Whether what `replay` and `backfill` publish would arrive, and after the live uploads.
+
+    `sources`: the topic of each subscription, in order of priority.
+    """
+    subject = "replay topic"
+    if topic is None:
+        yield Finding(
+            Level.WARN, subject, "is not set: replay and backfill notify nobody", "SUBSCRIBER_REPLAY_TOPIC=TOPIC"
+        )
+        return
+    if not may_publish:
+        create = f"gcloud pubsub topics create {topic}"
+        yield Finding(Level.FAIL, subject, f"{topic} does not exist or we must not publish to it", create)
+    live, *others = sources.values()
+    if topic in others:
+        yield Finding(Level.OK, subject, f"what replay and backfill publish to {topic} is pulled after live uploads")
+    elif topic == live:
+        why = f"{topic} is also the live one: replays are pulled before uploads, and other readers see them"
+        yield Finding(Level.WARN, subject, why, "SUBSCRIBER_REPLAY_TOPIC=ANOTHER_TOPIC")
+    else:
+        why = f"no subscription of SUBSCRIPTION pulls from {topic}: what is replayed never arrives"
+        create = f"gcloud pubsub subscriptions create NAME --topic={topic} --ack-deadline=60 --expiration-period=never"
+        yield Finding(Level.WARN, subject, why, f"{create}, and name it second in SUBSCRIBER_SUBSCRIPTION")
 
 
 def _kind(facts: SubscriptionFacts) -> Finding:

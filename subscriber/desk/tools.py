@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+from subscriber.errors import ConfigError
 from subscriber.model import Job, ObjectInfo, Record
 from subscriber.notification import Selection
 from subscriber.outputs import OutputLocation
-from subscriber.ports import Ledger, Listing, Objects, Records
+from subscriber.ports import Ledger, Listing, Notifier, Objects, Records
 from subscriber.queries import Place, Wanted
 
 __all__ = ["Desk", "Store"]
@@ -32,8 +33,17 @@ class Desk:
     selection: Selection
     max_attempts: int
     max_event_age_seconds: float
+    publisher: Notifier | None = None
     source_bucket: str | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    @property
+    def notifier(self) -> Notifier:
+        """Who has objects delivered anew. Raises ConfigError where REPLAY_TOPIC is not set."""
+        if self.publisher is None:
+            remedy = "name a topic whose subscription is the second of SUBSCRIBER_SUBSCRIPTION"
+            raise ConfigError("SUBSCRIBER_REPLAY_TOPIC", "is not set: where shall notifications be published?", remedy)
+        return self.publisher
 
     def records_of(self, bucket: str, name: str) -> list[Record]:
         """The records of one object, newest generation first."""
