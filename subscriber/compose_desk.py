@@ -13,32 +13,45 @@ from pathlib import Path
 from subscriber.compose import INBOX, OUTBOX, local_settings
 from subscriber.config import Settings
 from subscriber.desk.tools import Desk, Store
+from subscriber.metrics import Metrics
 from subscriber.notification import Notice, Selection
 from subscriber.outputs import OutputLocation
-from subscriber.ports import Ledger, Records
+from subscriber.ports import Ledger, Records, Source
+from subscriber.transcribe.paying import tariff
 
-__all__ = ["desk", "ledger_project"]
+__all__ = ["desk", "holding", "ledger_project"]
 
 CONNECTIONS = 8
+PULL_SECONDS = 5.0
 KEYS = ("OPENAI_API_KEY", "OPENAI_API_KEY_FILE")
 
 
 @contextmanager
 def desk(environ: Mapping[str, str], outbox: Path | None = None) -> Iterator[Desk]:
     """The desk of the daemon whose environment this is, or of an outbox. Raises ConfigErrors, ConfigError."""
-    # Whoever is on call needs no key of the provider's: nothing here asks it.
-    keyless = {**{name: value for name, value in environ.items() if name not in KEYS}, "OPENAI_API_KEY": "unused"}
     if outbox:
-        with _embedded(local_settings(keyless, None), outbox) as made:
+        with _embedded(local_settings(_keyless(environ), None), outbox) as made:
             yield made
     else:
-        with _cloud(Settings.from_environ(keyless)) as made:
+        with _cloud(Settings.from_environ(_keyless(environ))) as made:
             yield made
 
 
 def ledger_project(settings: Settings) -> str:
     """The project that the ledger is in: the first subscription's unless it is told."""
     return settings.google_cloud_project or settings.subscription[0].split("/")[1]
+
+
+@contextmanager
+def holding(environ: Mapping[str, str], name: str) -> Iterator[tuple[Source, str]]:
+    """A subscription that holds dead letters, and its full name. Raises ConfigErrors, ConfigError."""
+    from subscriber.adapters.pubsub import PubSubSource  # noqa: PLC0415
+
+    settings = Settings.from_environ(_keyless(environ))
+    subscription = name if "/" in name else f"projects/{ledger_project(settings)}/subscriptions/{name}"
+    source = PubSubSource([subscription], settings.pubsub_emulator_host, PULL_SECONDS, Metrics(settings.model))
+    with closing(source):
+        yield source, subscription
 
 
 @contextmanager
@@ -84,6 +97,18 @@ class _NextRun:
         """Nothing is left to be done."""
 
 
+def _keyless(environ: Mapping[str, str]) -> dict[str, str]:
+    """Whoever is on call needs no key of the provider's: nothing here asks it."""
+    return {**{name: value for name, value in environ.items() if name not in KEYS}, "OPENAI_API_KEY": "unused"}
+
+
+def _usd_per_minute(settings: Settings) -> float | None:
+    try:
+        return tariff(settings.price_usd_per_minute, settings.openai_base_url)(settings.model[0])
+    except ValueError:
+        return None
+
+
 def _desk(settings: Settings, ledger: Ledger, records: Records, objects: Store) -> Desk:
     location = OutputLocation.parse(settings.output)
     return Desk(
@@ -95,4 +120,5 @@ def _desk(settings: Settings, ledger: Ledger, records: Records, objects: Store) 
         selection=Selection(settings.include, settings.exclude),
         max_attempts=settings.max_attempts,
         max_event_age_seconds=settings.max_event_age_seconds,
+        usd_per_minute=_usd_per_minute(settings),
     )

@@ -30,7 +30,9 @@ __all__ = [
     "decide_release",
     "decide_renewal",
     "decide_retry",
+    "first_epoch",
     "recorded_outcome",
+    "remember",
     "require_held",
 ]
 
@@ -98,7 +100,7 @@ def decide_completion(record: Record | None, now: datetime, claim: Claim, result
     held = require_held(record, claim)
     done = replace(
         _ended(held, now, State.DONE, None),
-        history=_remember(held, now, "done"),
+        history=remember(held, now, "done"),
         outputs=result.outputs,
         audio_seconds=result.audio_seconds,
         billed_seconds=result.billed_seconds,
@@ -120,7 +122,7 @@ def decide_end(record: Record | None, now: datetime, claim: Claim, state: State,
     ended = replace(
         _ended(held, now, state, reason),
         attempts=held.attempts + cost,
-        history=_remember(held, now, state.value, reason),
+        history=remember(held, now, state.value, reason),
     )
     return Verdict(ended, ended)
 
@@ -136,7 +138,7 @@ def decide_retry(record: Record | None, now: datetime, claim: Claim, reason: Rea
         attempts=held.attempts + (claim.sentence is None),  # a burial that failed was no attempt at the job
         next_attempt_at=now + timedelta(seconds=wait),
         reason=reason,
-        history=_remember(held, now, "failed", reason),
+        history=remember(held, now, "failed", reason),
     )
     return Verdict(waiting, waiting)
 
@@ -147,13 +149,15 @@ def decide_release(record: Record | None, now: datetime, claim: Claim, why: str)
         return Verdict(None)
     held = require_held(record, claim)
     reason = Reason("interrupted", why, now)
-    history = _remember(held, now, "interrupted", reason)
+    history = remember(held, now, "interrupted", reason)
     return Verdict(None, replace(held, state=State.WAITING, next_attempt_at=now, history=history))
 
 
-def decide_announced(record: Record | None, now: datetime) -> Verdict[None]:
-    """Record that the completion event of a settled job was published."""
+def decide_announced(record: Record | None, now: datetime, epoch: int) -> Verdict[None]:
+    """Record that the completion event of what this epoch settled was published; a replay has events of its own."""
     if record is None or not record.state.final or record.announced_at or record.schema_version > SCHEMA_VERSION:
+        return Verdict(None)
+    if record.epoch != epoch:
         return Verdict(None)
     return Verdict(None, replace(record, announced_at=now))
 
@@ -175,7 +179,7 @@ def _grant(ask: ClaimRequest, now: datetime, found: Record | None) -> Verdict[Cl
         lone_deaths=base.lone_deaths + (taken_over and base.alone),
         alone=False,
         next_attempt_at=None,
-        history=_remember(base, now, "taken_over") if taken_over else base.history,
+        history=remember(base, now, "taken_over") if taken_over else base.history,
     )
     return Verdict(_claim_of(record, ask, now), record)
 
@@ -188,13 +192,22 @@ def _first_record(ask: ClaimRequest, now: datetime) -> Record:
         generation=job.generation,
         output=job.output,
         state=State.CLAIMED,
-        epoch=0,
+        epoch=first_epoch(now),
         nonce=ask.nonce,
         owner=ask.owner,
         renewed_at=now,
         claim_seconds=ask.claim_seconds,
         created_at=now,
     )
+
+
+def first_epoch(now: datetime) -> int:
+    """Where a job's epochs begin: at the clock's seconds, so that they never begin anew.
+
+    A record may be deleted (TTL, by hand, with its database) while outputs remain that its epochs fence. No job is
+    claimed once a second all the time, so whatever was written under an earlier record is below.
+    """
+    return int(now.timestamp())
 
 
 def _claim_of(record: Record, ask: ClaimRequest, now: datetime) -> Claim:
@@ -208,6 +221,7 @@ def _claim_of(record: Record, ask: ClaimRequest, now: datetime) -> Claim:
         taken_over=any((line.epoch, line.outcome) == (record.epoch - 1, "taken_over") for line in record.history),
         suspect=record.silent_deaths >= SUSPECT_AFTER,
         furthest_seconds=record.furthest_seconds,
+        salt=record.salt,
         sentence=_sentence(record, ask, now),
     )
 
@@ -273,6 +287,7 @@ def _ended(held: Record, now: datetime, state: State, reason: Reason | None) -> 
     )
 
 
-def _remember(record: Record, now: datetime, outcome: str, reason: Reason | None = None) -> tuple[Attempt, ...]:
+def remember(record: Record, now: datetime, outcome: str, reason: Reason | None = None) -> tuple[Attempt, ...]:
+    """The record's history with one line more."""
     line = Attempt(record.epoch, outcome, reason.kind if reason else "", reason.message if reason else "", now)
     return (*record.history, line)[-HISTORY_LENGTH:]

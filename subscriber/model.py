@@ -174,7 +174,8 @@ class Record:
     """What the ledger knows of one job. Times are the database's, UTC; lengths are seconds.
 
     `silent_deaths`: claims that ended without a word since the job last got further than before, `lone_deaths` those of
-    them that were run alone; `alone`: the present claim is. `furthest_seconds`: how far any claim got.
+    them that were run alone; `alone`: the present claim is. `furthest_seconds`: how far any claim got. `salt` is part
+    of the names of its chunks: a job that an operator wants afresh takes none from before.
     """
 
     bucket: str
@@ -209,6 +210,7 @@ class Record:
     model: str | None = None
     language: str | None = None
     fingerprint: str | None = None
+    salt: str = ""
     progress: Progress = Progress()
     schema_version: int = SCHEMA_VERSION
 
@@ -239,8 +241,8 @@ class Claim:
     """Our right to work on a job. Every late writer is fenced by `epoch`; only `nonce` says that a claim is ours.
 
     `attempt` counts from 1. `pin` is what an earlier claim began the file with. A `suspect` is run alone in its process
-    until it gets further than `furthest_seconds`. `sentence` is set when the job may only be buried (no attempts left,
-    message too old, poison).
+    until it gets further than `furthest_seconds`. `salt` is the record's. `sentence` is set when the job may only be
+    buried (no attempts left, message too old, poison).
     """
 
     job: Job
@@ -252,6 +254,7 @@ class Claim:
     taken_over: bool = False
     suspect: bool = False
     furthest_seconds: float = 0.0
+    salt: str = ""
     sentence: Reason | None = None
 
 

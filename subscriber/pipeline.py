@@ -247,7 +247,7 @@ class Pipeline:
         """Tell of a settled job of which nobody was told yet: also after a crash between record and event."""
         if self._announcer and record and record.state.final and not record.announced_at:
             self._announcer.announce(record)
-            self._ledger.transact(job, decide_announced)
+            self._ledger.transact(job, partial(decide_announced, epoch=record.epoch))
 
     def _finish(self, deliveries: list[Delivery], ending: Ending, began: float) -> None:
         self._endings.report(ending, deliveries[0], time.monotonic() - began)

@@ -24,6 +24,7 @@ from subscriber.decisions import (
     decide_release,
     decide_renewal,
     decide_retry,
+    first_epoch,
 )
 from subscriber.model import Attempt, ChunkCounts, Claim, Job, Pin, Progress, Reason, Record, Result, State
 
@@ -104,6 +105,11 @@ def found(ledger: AnyLedger, job: Job = JOB) -> Record:
     record = ledger.read(job)
     assert record
     return record
+
+
+def claims_of(record: Record) -> int:
+    """How often the job has been claimed."""
+    return record.epoch - first_epoch(record.created_at)
 
 
 def put(ledger: AnyLedger, record: Record, job: Job = JOB) -> None:

@@ -33,6 +33,7 @@ TICK = timedelta(microseconds=1)
 LATER = NOW + timedelta(seconds=5)
 WAITING = replace(CLAIMED, state=State.WAITING, next_attempt_at=NOW)
 NEWER = replace(CLAIMED, schema_version=SCHEMA_VERSION + 1)
+FIRST = int(NOW.timestamp()) + 1
 OURS = Claim(JOB, ASK.nonce, epoch=8, attempt=2, claim_seconds=90.0)
 EXHAUSTED = Reason("exhausted", "3 attempts failed; the last: provider_error: it said 500", NOW)
 EXPIRED = Reason("expired", "the message was published 3601 s ago, more than 3600 s", NOW)
@@ -56,7 +57,7 @@ def waiting_for(wait: timedelta, attempts: int = 1) -> Record:
 
 
 GRANTED = rows(
-    ("a job that nobody has seen is claimed with epoch 1", None, replace(OURS, epoch=1, attempt=1)),
+    ("a job that nobody has seen is claimed with the first epoch", None, replace(OURS, epoch=FIRST, attempt=1)),
     ("a claim is taken over at the moment it ends", ending_in(timedelta()), replace(OURS, taken_over=True)),
     ("a claim is taken over long after its end", ending_in(timedelta(days=-9)), replace(OURS, taken_over=True)),
     ("a job that waited is claimed when its time comes", waiting_for(timedelta()), OURS),
@@ -120,8 +121,8 @@ def test_a_message_that_is_too_old_may_only_bury_its_job() -> None:
     def answer(age: float) -> Claim | Refusal:
         return decide_claim(None, NOW, replace(ASK, published_at=NOW - timedelta(seconds=age))).answer
 
-    assert answer(3600.0) == replace(OURS, epoch=1, attempt=1)
-    assert answer(3601.0) == replace(OURS, epoch=1, attempt=1, sentence=EXPIRED)
+    assert answer(3600.0) == replace(OURS, epoch=FIRST, attempt=1)
+    assert answer(3601.0) == replace(OURS, epoch=FIRST, attempt=1, sentence=EXPIRED)
 
 
 def test_a_renewal_moves_the_claims_end_even_past_its_expiry_while_nobody_took_it() -> None:
@@ -265,9 +266,10 @@ def test_a_new_claim_is_in_company_until_its_solitude_is_recorded() -> None:
 
 def test_a_settled_job_is_announced_once_and_an_open_one_never() -> None:
     done = settled(State.DONE)
-    assert decide_announced(done, NOW).write == replace(done, announced_at=NOW)
+    assert decide_announced(done, NOW, done.epoch).write == replace(done, announced_at=NOW)
+    assert decide_announced(done, NOW, done.epoch - 1).write is None, "that event was about an end before a replay"
     silent = [None, CLAIMED, WAITING, replace(done, announced_at=NOW), replace(done, schema_version=2)]
-    assert [decide_announced(record, LATER).write for record in silent] == [None] * len(silent)
+    assert [decide_announced(record, LATER, done.epoch).write for record in silent] == [None] * len(silent)
 
 
 def test_a_record_remembers_its_last_ten_attempts() -> None:

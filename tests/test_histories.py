@@ -141,7 +141,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.record and self.record.state.final)
     @rule(lost_answers=st.integers(0, 1))
     def a_settled_job_is_announced(self, lost_answers: int) -> None:
-        self.transact(decide_announced, lost_answers)
+        self.transact(partial(decide_announced, epoch=self.record.epoch if self.record else 0), lost_answers)
 
     @precondition(lambda self: self.record and self.record.state.final and not self.owners)
     @rule()

@@ -118,7 +118,6 @@ def test_a_recording_that_is_too_long_ends_dead(tmp_path: Path, decoders: Decode
         (replace(OPTIONS, hints=Hints(prompt="Ada")), False),
         (replace(OPTIONS, hints=Hints(keywords=("Ada",))), False),
         (replace(OPTIONS, chunk_seconds=15.0), False),
-        (replace(OPTIONS, salt="fresh"), False),
     ],
 )
 def test_a_fingerprint_tells_who_was_asked_alike(

@@ -11,8 +11,8 @@ from typing import Annotated, Literal, TypeVar
 import typer
 
 from subscriber import __version__
+from subscriber.cli.parameters import ADDRESS, Object, Outbox, Prefix, Reason, Since, States
 from subscriber.errors import SubscriberError
-from subscriber.model import State
 
 __all__ = ["main"]
 
@@ -71,15 +71,6 @@ def _version(wanted: bool) -> None:
     if wanted:
         print(__version__)
         raise typer.Exit
-
-
-Object = Annotated[
-    str, typer.Argument(metavar="gs://BUCKET/NAME[#GENERATION]", help="The source object, or one generation of it.")
-]
-Outbox = Annotated[
-    Path | None,
-    typer.Option(metavar="FOLDER", help="Ask the ledger of `subscriber local` in this OUTBOX instead."),
-]
 
 
 @app.callback()
@@ -184,14 +175,10 @@ def explain(address: Object, outbox: Outbox = None) -> int:
 )
 def jobs(
     *,
-    state: Annotated[list[State] | None, typer.Option(help="Only these; may be given several times.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Only with this reason, such as exhausted or undecodable.")] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="First claimed since: 90m, 36h, 7d, or an ISO 8601 date or time.")
-    ] = None,
-    prefix: Annotated[
-        str | None, typer.Option(metavar="gs://BUCKET[/PREFIX]", help="Only objects below it, sorted by name.")
-    ] = None,
+    state: States = None,
+    reason: Reason = None,
+    since: Since = None,
+    prefix: Prefix = None,
     stalled: Annotated[
         bool, typer.Option("--stalled", help="Only unfinished ones that nobody has had for 15 minutes.")
     ] = False,
@@ -215,6 +202,42 @@ def jobs(
         limit=limit,
         outbox=outbox,
     )
+
+
+@_command(
+    "replay gs://calls/2026/11/one.wav",
+    "replay --state dead --reason exhausted --since 7d --dry-run",
+    "replay --stalled",
+    "replay --from-dead-letter recordings-dead-hold",
+    "replay --state done --prefix gs://calls/2026/11/ --fresh",
+)
+def replay(
+    address: Annotated[str | None, typer.Argument(metavar=ADDRESS, help="A source object, or one generation.")] = None,
+    *,
+    state: States = None,
+    reason: Reason = None,
+    since: Since = None,
+    prefix: Prefix = None,
+    stalled: Annotated[bool, typer.Option("--stalled", help="Unfinished ones that nobody has had for 15 min.")] = False,
+    from_dead_letter: Annotated[
+        str | None, typer.Option(metavar="SUBSCRIPTION", help="What this subscription holds; acked once published.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Transcribe and pay again, also what is done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and its cost.")] = False,
+    outbox: Outbox = None,
+) -> int:
+    """Have jobs done again: reopens their records and publishes their notifications to REPLAY_TOPIC.
+
+    Choose by name, by --state, by --stalled or by --from-dead-letter. Dead jobs get all their attempts anew; chunks
+    that were paid for are not paid again. With --fresh also a settled job is transcribed again, and nothing that was
+    paid before is used; its outputs stand until the new ones are complete. What is in work is left alone. After an
+    error or a crash run the same command again. Exit code 1: something was left that was asked for by name, or is no
+    notification.
+    """
+    from subscriber.cli.replay import Asked, replay_jobs  # noqa: PLC0415
+
+    asked = Asked(address, state or [], reason, since, prefix, stalled, from_dead_letter)
+    return replay_jobs(asked, fresh=fresh, dry_run=dry_run, outbox=outbox)
 
 
 @_command(

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from subscriber.decisions import Verdict, require_held
+from subscriber.decisions import Verdict, first_epoch, require_held
 from subscriber.errors import SubscriberError
 from subscriber.model import SCHEMA_VERSION, Claim, Job, Record, State
 
-__all__ = ["ERASING_SECONDS", "Taken", "decide_take", "decide_tombstone"]
+__all__ = ["ERASING_SECONDS", "Taken", "blank", "decide_take", "decide_tombstone"]
 
 ERASING_SECONDS = 600.0
 """How long a claim to erase lasts: a recording of twelve hours has 1,500 chunks, deleted at 10 a second or faster."""
@@ -39,13 +39,14 @@ def decide_take(record: Record | None, now: datetime, job: Job, nonce: str) -> V
         return Verdict(_taken(record, job))
     held = record is not None and record.state is State.CLAIMED and record.claim_ends_at > now
     wait = record.claim_ends_at - now if record and held else timedelta()
+    found = record or blank(job, now)
     ours = replace(
-        record or _blank(job, now),
+        found,
         bucket=job.bucket,
         name=job.name,
         generation=job.generation,
         state=State.CLAIMED,
-        epoch=(record.epoch if record else 0) + 1,
+        epoch=found.epoch + 1,
         nonce=nonce,
         owner="forget",
         renewed_at=now,
@@ -65,9 +66,9 @@ def decide_tombstone(record: Record | None, now: datetime, claim: Claim) -> Verd
     if record and (record.state, record.nonce, record.epoch) == (State.FORGOTTEN, claim.nonce, claim.epoch):
         return Verdict(None)
     held = require_held(record, claim)
-    blank = _blank(Job("", "", 0, held.output), held.created_at)
+    nameless = blank(Job("", "", 0, held.output), held.created_at)
     tombstone = replace(
-        blank, state=State.FORGOTTEN, epoch=held.epoch, nonce=held.nonce, renewed_at=now, completed_at=now
+        nameless, state=State.FORGOTTEN, epoch=held.epoch, nonce=held.nonce, renewed_at=now, completed_at=now
     )
     return Verdict(None, tombstone)
 
@@ -77,14 +78,15 @@ def _taken(record: Record, job: Job) -> Taken:
     return Taken(claim, record.claim_seconds - ERASING_SECONDS, record.outputs)
 
 
-def _blank(job: Job, now: datetime) -> Record:
+def blank(job: Job, now: datetime) -> Record:
+    """The record of a job that has none: claimed by nobody, the claim over."""
     return Record(
         bucket=job.bucket,
         name=job.name,
         generation=job.generation,
         output=job.output,
         state=State.CLAIMED,
-        epoch=0,
+        epoch=first_epoch(now),
         nonce="",
         owner="",
         renewed_at=now,

@@ -23,7 +23,10 @@ class Store(Objects, Listing, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """`source_bucket` is where bare names belong in the embedded mode, whose inbox nobody shows us: None elsewhere."""
+    """`usd_per_minute`: of the first model, None where nobody told it. `publisher`: None where REPLAY_TOPIC is not set.
+
+    `source_bucket` is where bare names belong in the embedded mode, whose inbox nobody shows us: None elsewhere.
+    """
 
     ledger: Ledger
     records: Records
@@ -33,6 +36,7 @@ class Desk:
     selection: Selection
     max_attempts: int
     max_event_age_seconds: float
+    usd_per_minute: float | None = None
     publisher: Notifier | None = None
     source_bucket: str | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)

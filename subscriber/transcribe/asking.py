@@ -44,10 +44,7 @@ JUDGE_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is asked for every recording; `hints` for those that have none of their own.
-
-    `models` in order of preference; `salt` makes all keys new (`--fresh`).
-    """
+    """What is asked for every recording; `hints` for those that have none of their own, `models` by preference."""
 
     models: tuple[str, ...]
     host: str
@@ -55,14 +52,13 @@ class Options:
     usd_per_minute: float | None = None
     chunk_seconds: float = 30.0
     stall_seconds: float = 900.0
-    salt: str = ""
 
 
 @dataclass(frozen=True)
 class Question:
     """One chunk and how it is asked for. `span` in seconds of the whole recording, `pcm` 16 kHz mono s16.
 
-    `source_id` says for which object it is paid.
+    `source_id` says for which object it is paid; `salt` makes a new question of an old one (`replay --fresh`).
     """
 
     pcm: bytes = field(repr=False)
@@ -71,6 +67,7 @@ class Question:
     hints: Hints
     fields: Fields
     source_id: str = ""
+    salt: str = ""
 
     @cached_property
     def flac(self) -> bytes:
@@ -123,9 +120,11 @@ class Asker:
             return pinned
         return next((model for model in self.options.models if model not in self._gone), self.options.models[-1])
 
-    def question(self, pcm: bytes, span: ChunkSpan, model: str, hints: Hints, *, source_id: str = "") -> Question:
+    def question(
+        self, pcm: bytes, span: ChunkSpan, model: str, hints: Hints, *, source_id: str = "", salt: str = ""
+    ) -> Question:
         """How a chunk is asked for, by all that is known of the model."""
-        return Question(pcm, span, model, hints, self.fields(model, hints), source_id)
+        return Question(pcm, span, model, hints, self.fields(model, hints), source_id, salt)
 
     def anew(self, question: Question) -> Question:
         """The same question, in the format that the model takes by now."""
@@ -226,7 +225,7 @@ class Asker:
             "model": question.model,
             "fields": question.fields,
             "versions": [CUTTER_VERSION, JUDGE_VERSION],
-            "salt": self.options.salt,
+            "salt": question.salt,
         }
         return chunk_key(question.pcm, asked)
 

@@ -92,8 +92,10 @@ class RecordingOnItsWay:
             return
         if self._pins and self._asked in {PIN_CHUNKS, PIN_WITHIN}:
             self._settle_language(total_seconds)
-        source_id = self._held.claim.job.source_id
-        question = self._asker.question(cut.pcm, span, self.model, self._hints, source_id=source_id)
+        claim = self._held.claim
+        question = self._asker.question(
+            cut.pcm, span, self.model, self._hints, source_id=claim.job.source_id, salt=claim.salt
+        )
         self._pending.append(self._asker.begin(self._lane, question, self._held.before_request))
         self._asked += 1
 

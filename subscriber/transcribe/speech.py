@@ -113,7 +113,7 @@ class Speech:
     def _fingerprint(self, model: str, hints: Hints) -> str:
         """A short name for model and parameters: two transcripts with the same one were asked for alike."""
         options = self._asker.options
-        asked = json.dumps([model, asdict(hints), options.chunk_seconds, options.salt])
+        asked = json.dumps([model, asdict(hints), options.chunk_seconds])
         return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 

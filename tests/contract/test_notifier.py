@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
+from google.pubsub_v1.types import ReceivedMessage
 
 from subscriber.adapters.pubsub_notifier import PubSubNotifier
 from subscriber.emulators import Emulators, free_port
@@ -19,7 +20,7 @@ LONGEST = "é" * 512
 
 
 def notices_of(queue: Queue, number: int) -> list[Notice]:
-    found = []
+    found: list[ReceivedMessage] = []
     for _ in range(20):
         if len(found) < number:
             found += queue.pull(1000, seconds=5)

@@ -53,6 +53,11 @@ class Scene:
         assert len(found) == 1, f"{len(found)} records of {name!r}"
         return found[0]
 
+    def claims(self, name: str) -> int:
+        """How often the job has been claimed: its epochs count from the second of its first claim."""
+        record = self.record(name)
+        return int(record["epoch"]) - int(record["created_at"].timestamp())
+
     def outputs(self, name: str) -> dict[str, Output]:
         """What stands in the output bucket for this object, by the ending that the name has more."""
         blobs = list(self.world.storage.list_blobs(self.world.output_bucket, prefix=f"{name}."))

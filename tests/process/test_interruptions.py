@@ -68,9 +68,9 @@ def stops_in_time(daemon: Daemon) -> None:
     assert time.monotonic() - began < KILLED_AFTER_SECONDS
 
 
-def is_done_once(scene: Scene, name: str, epoch: int) -> None:
+def is_done_once(scene: Scene, name: str, claims: int) -> None:
     record = scene.record(name)
-    assert (record["state"], record["epoch"], record["attempts"], record["takeovers"]) == ("done", epoch, 0, 0)
+    assert (record["state"], scene.claims(name), record["attempts"], record["takeovers"]) == ("done", claims, 0, 0)
     assert scene.outputs(name).keys() == {"json", "txt"}
     assert scene.requests() == 1
 
@@ -87,7 +87,7 @@ def test_a_drain_while_the_claim_is_being_committed_leaves_no_claim_behind(stree
     assert (record["state"] in {"done", "waiting"}, record["attempts"]) == (True, 0)
     if record["state"] == "waiting":
         street.start().says("attempt", outcome="transcribed")
-    is_done_once(street.scene, "one.wav", street.scene.record("one.wav")["epoch"])
+    is_done_once(street.scene, "one.wav", street.scene.claims("one.wav"))
 
 
 def test_a_drain_while_the_result_is_being_recorded_waits_for_the_record_and_acks(street: Street) -> None:
@@ -100,7 +100,7 @@ def test_a_drain_while_the_result_is_being_recorded_waits_for_the_record_and_ack
     street.scene.control.release()
     until(street.firestore.spoiled, "the result's commit is on the wire")
     stops_in_time(first)
-    is_done_once(street.scene, "one.wav", epoch=1)
+    is_done_once(street.scene, "one.wav", claims=1)
     first.says("attempt", outcome="transcribed")
     assert not street.scene.world.queue.pull(seconds=2), "acked: nobody holds it, and it does not come again"
 
@@ -113,7 +113,7 @@ def test_a_drain_while_something_is_written_waits_for_it_and_finishes(street: St
     street.scene.world.upload("one.wav", wav())
     until(street.gcs.refused, "the write is on the wire")
     stops_in_time(first)
-    is_done_once(street.scene, "one.wav", epoch=1)
+    is_done_once(street.scene, "one.wav", claims=1)
 
 
 def test_a_drain_in_the_middle_of_the_start_ends_it(scene: Scene) -> None:
@@ -156,7 +156,7 @@ def test_of_three_hours_nothing_is_lost_or_paid_twice_when_the_grace_is_eight_se
     stops_in_time(first)
     released = scene.record("long.opus")["history"][0]
     assert (released["outcome"], scene.record("long.opus")["attempts"]) == ("interrupted", 0)
-    until(lambda: scene.record("long.opus")["epoch"] == 2, "the other process has the claim")
+    until(lambda: scene.claims("long.opus") == 2, "the other process has the claim")
     claimed: datetime = scene.record("long.opus")["renewed_at"]
     assert (claimed - released["at"]).total_seconds() < HANDED_OVER_SECONDS
     print(f"handed over within {(claimed - released['at']).total_seconds():.2f} s")

@@ -1,0 +1,85 @@
+"""Emptying the subscription that holds dead letters: what Pub/Sub gave up is notified anew.
+
+The law of this file: a dead letter is acked only after its notification is published. What is no notification is shown
+and left where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from subscriber.decisions import Verdict
+from subscriber.desk.reopening import Deed
+from subscriber.desk.replaying import Candidate, Plan, Step, notice, take
+from subscriber.desk.tools import Desk
+from subscriber.errors import NotForUs, SubscriberError
+from subscriber.model import Delivery, Record
+from subscriber.notification import parse
+from subscriber.ports import Source
+
+__all__ = ["MOST_LEFT", "Stray", "drain"]
+
+BATCH_MESSAGES = 100
+MOST_LEFT = 1000
+"""Messages that one run may leave where they are, or look at in a dry run."""
+
+HELD_SECONDS = 600
+"""As long as Pub/Sub lets a lease be: what is left must not be met again by the same run."""
+
+EMPTY_PULLS = 2
+"""After so many the subscription is taken to be empty: one may bring nothing although there is more."""
+
+NOTHING_TO_DO = frozenset({Deed.SETTLED, Deed.FORGOTTEN})
+
+
+class Stray(NamedTuple):
+    """A message that is no notification, and why."""
+
+    message_id: str
+    why: str
+
+
+def drain(desk: Desk, source: Source, subscription: str, plan: Plan) -> Iterator[Step | Stray]:
+    """Reopen, notify, ack, batch by batch; whatever else there is, only tell. Raises ConfigError, NeighbourDown."""
+    notify = None if plan.dry_run else desk.notifier.notify
+    left: dict[str, str] = {}
+    try:
+        for deliveries in _batches(source, subscription, left):
+            told = [_read(desk, delivery, plan) for delivery in deliveries]
+            steps = [step for step in told if isinstance(step, Step)]
+            if notify:
+                notify([notice(step.job) for step in steps if step.deed not in NOTHING_TO_DO])
+            pairs = list(zip(deliveries, told, strict=True))
+            left |= {one.message.id: one.ack_id for one, step in pairs if plan.dry_run or isinstance(step, Stray)}
+            if done := [one.ack_id for one, _ in pairs if one.message.id not in left]:
+                source.ack(subscription, done)
+            yield from told
+    finally:
+        with suppress(SubscriberError):  # they come back by themselves, only later
+            source.extend(subscription, list(left.values()), 0)
+
+
+def _batches(source: Source, subscription: str, left: dict[str, str]) -> Iterator[Sequence[Delivery]]:
+    empty = 0
+    while empty < EMPTY_PULLS and len(left) < MOST_LEFT:
+        deliveries = source.pull(BATCH_MESSAGES)
+        empty = 0 if deliveries else empty + 1
+        if deliveries:
+            source.extend(subscription, [one.ack_id for one in deliveries], HELD_SECONDS)
+        left |= {one.message.id: one.ack_id for one in deliveries if one.message.id in left}
+        if new := [one for one in deliveries if one.message.id not in left]:
+            yield new
+
+
+def _read(desk: Desk, delivery: Delivery, plan: Plan) -> Step | Stray:
+    try:
+        job = parse(delivery.message).job(desk.location.text)
+    except NotForUs as error:
+        return Stray(delivery.message.id, str(error))
+    return take(desk, Candidate(job, desk.ledger.transact(job, _found)), plan)
+
+
+def _found(record: Record | None, _: object) -> Verdict[Record | None]:
+    return Verdict(record)
