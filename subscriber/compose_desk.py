@@ -13,6 +13,7 @@ from pathlib import Path
 from subscriber.compose import INBOX, OUTBOX, local_settings
 from subscriber.config import Settings
 from subscriber.desk.tools import Desk, Store
+from subscriber.errors import ConfigError
 from subscriber.metrics import Metrics
 from subscriber.notification import Notice, Selection
 from subscriber.outputs import OutputLocation
@@ -51,6 +52,12 @@ def holding(environ: Mapping[str, str], name: str) -> Iterator[tuple[Source, str
     subscription = name if "/" in name else f"projects/{ledger_project(settings)}/subscriptions/{name}"
     source = PubSubSource([subscription], settings.pubsub_emulator_host, PULL_SECONDS, Metrics(settings.model))
     with closing(source):
+        try:
+            source.check()
+        except ConfigError as error:
+            grant = f"gcloud pubsub subscriptions add-iam-policy-binding {subscription} --member=user:YOU"
+            why = f"{subscription} does not exist or must not be consumed by you"
+            raise ConfigError("--from-dead-letter", why, f"{grant} --role=roles/pubsub.subscriber") from error
         yield source, subscription
 
 

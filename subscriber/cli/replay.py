@@ -106,9 +106,11 @@ def _line(step: Step, *, dry_run: bool) -> str:
 
 def _print_totals(totals: Totals, strays: int, usd_per_minute: float | None, *, dry_run: bool) -> None:
     moved = sum(totals.deeds[deed] for deed in MOVED)
-    left = totals.deeds.total() - moved
-    print(f"\n{moved} jobs {'would be' if dry_run else 'are'} delivered anew, {left} left alone, {strays} strays")
+    left = f"{totals.deeds.total() - moved} left alone" + (
+        f", {strays} messages are no notifications" if strays else ""
+    )
+    print(f"\n{'would be ' if dry_run else ''}delivered anew: {moved}; {left}")
     if moved:
         cost = "" if usd_per_minute is None else f", about ${totals.seconds / 60 * usd_per_minute:.4f}"
         unknown = f"; of {totals.unknown} nobody knows how long they are" if totals.unknown else ""
-        print(f"{totals.seconds:.0f} s of audio to pay for{cost}{unknown}")
+        print(f"to pay for: {totals.seconds:.0f} s of audio{cost}{unknown}")
