@@ -8,8 +8,9 @@ the same moment share one request.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Literal, NamedTuple
@@ -39,6 +40,10 @@ TIMEOUT_A_SECOND = 10.0
 
 MAYBE_BILLED = {"bad_answer", "no_answer"}
 """Failures of a request that the provider may have heard."""
+
+LOOK_AGAIN_SECONDS = 10.0
+"""What has waited longer for a slot may have been answered elsewhere: to another pod that was stopped and had it on the
+wire. A look costs a thousandth of a request."""
 
 DOUBTFUL = ".doubtful"
 """Ends the name of an answer that is no verdict: its halves are still to be asked for."""
@@ -158,10 +163,18 @@ class Asker:
         with self._lock:
             if shared := shared or self._on_the_wire.get(key):
                 return Asking(question, key, "cache", shared)
-            request, then = partial(self.ask, question, still_ours), partial(self._judge, key, question)
-            asked = self._on_the_wire[key] = lane.submit(request, then)
+            request = partial(self._ask_unless_stored, key, question, still_ours, time.monotonic())
+            asked = self._on_the_wire[key] = lane.submit(request, partial(self._judge, key, question))
         asked.add_done_callback(partial(self._landed, key))
         return Asking(question, key, "paid", asked)
+
+    def _ask_unless_stored(
+        self, key: str, question: Question, still_ours: Callable[[], None], begun_at: float
+    ) -> Answer:
+        """Raises CancelledError for what was stored while it waited: whoever needs it begins anew, and finds it."""
+        if time.monotonic() - begun_at > LOOK_AGAIN_SECONDS and self._stored(key, question):
+            raise CancelledError
+        return self.ask(question, still_ours)
 
     def ask(self, question: Question, still_ours: Callable[[], None]) -> Answer:
         """One request, and its cost."""

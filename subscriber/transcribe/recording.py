@@ -201,7 +201,9 @@ class RecordingOnItsWay:
         def answer() -> T:
             future = next(tries)
             self._await(future)
-            return future.result()
+            answered = future.result()
+            self._clock.restart()  # also by an answer that is no verdict yet
+            return answered
 
         while True:
             try:
