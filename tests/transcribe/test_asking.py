@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,31 @@ def test_a_verdict_that_another_process_stored_meanwhile_is_taken(tmp_path: Path
     ask(Process(tmp_path, theirs))
     wire.answer.set()
     assert asking.judgement.result(SOON).text.text == "theirs"
+
+
+@pytest.mark.parametrize(("waits", "requests"), [("long", 0), ("not long", 1)])
+def test_what_has_waited_long_for_a_slot_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: str, requests: int
+) -> None:
+    """Another pod, that was stopped with the chunk on the wire, may have stored it meanwhile."""
+    monkeypatch.setattr(module, "LOOK_AGAIN_SECONDS", 0.0 if waits == "long" else SOON)
+    ours = Provider()
+    process = Process(tmp_path, ours, slots=1)
+    with process.pool.lane() as lane:
+        taken, free = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            taken.set()
+            assert free.wait(SOON)
+
+        lane.submit(hold)
+        assert taken.wait(SOON)
+        waiting = process.asker.begin(lane, process.question(PCM), nothing)
+        ask(Process(tmp_path, Provider()))
+        free.set()
+        wait([waiting.judgement], SOON)
+        again = process.asker.begin(lane, process.question(PCM), nothing)
+        assert (again.source, len(ours.requests)) == ("cache", requests)
 
 
 def test_an_error_is_never_stored(tmp_path: Path) -> None:
