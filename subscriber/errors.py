@@ -73,7 +73,7 @@ PAUSES = {
     "budget": "BUDGET_USD_PER_DAY is used up; goes on at midnight UTC, or restarted with a higher limit",
     "billing": "the provider wants money: its quota, credit or spending limit is used up",
     "configuration": "OUTPUT covers a whole bucket from which notifications come",
-    "forbidden": "access is refused for a whole bucket, key, subscription or project",
+    "forbidden": "access is refused for a whole bucket, key, subscription, topic or project",
     "model": "the provider does not serve the model",
     "unavailable": "it does not answer, or answers with server errors",
 }

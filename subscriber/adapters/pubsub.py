@@ -159,7 +159,7 @@ class PubSubAnnouncer:
     def announce(self, record: Record) -> None:
         """As the port says. Listeners may see an event twice; its id is the same then."""
         try:
-            with _translated(self._metrics):
+            with _translated(self._metrics, probe=self.check):
                 self._client.publish(topic=self._topic, messages=[_event(record)], retry=None, timeout=CALL_SECONDS)
         except Refused as error:
             raise Transient("unexpected", f"the event is refused: {error}") from error
@@ -222,8 +222,8 @@ def _prove(allowed: Callable[[], bool], missing: ConfigError, metrics: Metrics) 
 
 
 @contextmanager
-def _translated(metrics: Metrics) -> Iterator[None]:
-    """SDK errors become ours, here and nowhere else."""
+def _translated(metrics: Metrics, probe: Callable[[], None] | None = None) -> Iterator[None]:
+    """SDK errors become ours, here and nowhere else; `probe` tells of an outage that our subscriptions do not share."""
     try:
         yield
     except exceptions.InvalidArgument as error:
@@ -231,6 +231,5 @@ def _translated(metrics: Metrics) -> Iterator[None]:
     except (exceptions.GoogleAPICallError, GoogleAuthError) as error:
         code = getattr(error, "grpc_status_code", None)
         metrics.rpc_errors.labels("pubsub", code.name.lower() if code else "unknown").inc()
-        raise NeighbourDown(
-            "pubsub", "forbidden" if isinstance(error, FORBIDDEN) else "unavailable", str(error)
-        ) from error
+        reason = "forbidden" if isinstance(error, FORBIDDEN) else "unavailable"
+        raise NeighbourDown("pubsub", reason, str(error), probe=probe) from error

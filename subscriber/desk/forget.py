@@ -20,7 +20,7 @@ from subscriber.desk.words import Address
 from subscriber.errors import Gone, Permanent, PreconditionFailed, Transient
 from subscriber.model import Job, ObjectInfo
 from subscriber.outputs import output_version
-from subscriber.transcribe.cache import chunk_name
+from subscriber.transcribe.cache import key_in
 
 __all__ = ["Erased", "Traces", "find", "forget"]
 
@@ -146,9 +146,9 @@ def _is_of(found: ObjectInfo, address: Address) -> bool:
 def _chunks(desk: Desk, address: Address, files: Iterable[ObjectInfo]) -> tuple[ObjectInfo, ...]:
     """What was paid for this object, also without ever becoming a transcript; and what its transcripts are made of."""
     source_id = Job(address.bucket, address.name, 0, "").source_id
-    named = {chunk_name(desk.chunk_prefix, key) for file in files for key in _keys(desk, file)}
+    named = {key for file in files for key in _keys(desk, file)}
     kept = desk.objects.below(desk.location.bucket, desk.chunk_prefix)
-    return tuple(found for found in kept if found.metadata.get("source-id") == source_id or found.name in named)
+    return tuple(found for found in kept if found.metadata.get("source-id") == source_id or key_in(found.name) in named)
 
 
 def _keys(desk: Desk, file: ObjectInfo) -> list[str]:

@@ -1,14 +1,16 @@
 """One chunk: what is asked of which model, where its verdict is kept, and what it cost.
 
-The law of this file: a verdict is stored before anybody uses it, under a name made of everything that led to it. Two
-jobs that need the same chunk at the same moment share one request.
+The law of this file: an answer is stored before anybody uses it, under a name made of everything that led to it; one
+that is doubted, and those to its halves, under that of their chunk and a suffix. Two jobs that need the same chunk at
+the same moment share one request.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Literal, NamedTuple
@@ -22,7 +24,8 @@ from subscriber.log import get_logger
 from subscriber.metrics import Metrics
 from subscriber.ports import Transcriber
 from subscriber.transcribe.cache import ChunkCache, chunk_key
-from subscriber.transcribe.guards import Judgement, judge
+from subscriber.transcribe.coverage import quiet_middle
+from subscriber.transcribe.guards import Judgement, judge, read
 from subscriber.transcribe.pool import Lane
 from subscriber.transcribe.profiles import Fields, Profile, billed_seconds, profile_of, request_fields
 from subscriber.transcript import NO_HINTS, Answer, ChunkSpan, ChunkText, Hints, SpeechRequest
@@ -37,6 +40,13 @@ TIMEOUT_A_SECOND = 10.0
 
 MAYBE_BILLED = {"bad_answer", "no_answer"}
 """Failures of a request that the provider may have heard."""
+
+LOOK_AGAIN_SECONDS = 10.0
+"""What has waited longer for a slot may have been answered elsewhere: to another pod that was stopped and had it on the
+wire. A look costs a thousandth of a request."""
+
+DOUBTFUL = ".doubtful"
+"""Ends the name of an answer that is no verdict: its halves are still to be asked for."""
 
 JUDGE_VERSION = 1
 """Part of every key: the stored verdict is what the guards made of the answer."""
@@ -58,7 +68,8 @@ class Options:
 class Question:
     """One chunk and how it is asked for. `span` in seconds of the whole recording, `pcm` 16 kHz mono s16.
 
-    `source_id` says for which object it is paid; `salt` makes a new question of an old one (`replay --fresh`).
+    `source_id` says for which object it is paid; `salt` makes a new question of an old one (`replay --fresh`);
+    `half_of` is the chunk that this is a half of.
     """
 
     pcm: bytes = field(repr=False)
@@ -68,6 +79,7 @@ class Question:
     fields: Fields
     source_id: str = ""
     salt: str = ""
+    half_of: Question | None = None
 
     @cached_property
     def flac(self) -> bytes:
@@ -84,10 +96,15 @@ class Question:
         """Length of the sound."""
         return self.span.end - self.span.start
 
-    def part(self, span: ChunkSpan) -> Question:
-        """The same question about a part of the chunk."""
-        start, end = (round((at - self.span.start) * SAMPLE_RATE) * SAMPLE_BYTES for at in (span.start, span.end))
-        return replace(self, pcm=self.pcm[start:end], span=span)
+    def half(self, span: ChunkSpan) -> Question:
+        """The same question about a half of the chunk."""
+        start, end = (SAMPLE_BYTES * sample for sample in self.samples(span))
+        return replace(self, pcm=self.pcm[start:end], span=span, half_of=self)
+
+    def samples(self, span: ChunkSpan) -> tuple[int, int]:
+        """Where a part of the chunk begins and ends, in samples of the chunk."""
+        start, end = (round((at - self.span.start) * SAMPLE_RATE) for at in (span.start, span.end))
+        return start, end
 
 
 class Asking(NamedTuple):
@@ -141,15 +158,23 @@ class Asker:
         key = self._key(question)
         # On the wire first: the other way round, an answer that is stored between the two looks would be paid twice.
         shared = self._on_the_wire.get(key)
-        if not shared and (stored := self._cache.get(key)):
-            return Asking(question, key, "cache", _done(Judgement(stored, None)))
+        if not shared and (stored := self._stored(key, question)):
+            return Asking(question, key, "cache", _done(stored))
         with self._lock:
             if shared := shared or self._on_the_wire.get(key):
                 return Asking(question, key, "cache", shared)
-            request, then = partial(self.ask, question, still_ours), partial(self._judge, key, question)
-            asked = self._on_the_wire[key] = lane.submit(request, then)
+            request = partial(self._ask_unless_stored, key, question, still_ours, time.monotonic())
+            asked = self._on_the_wire[key] = lane.submit(request, partial(self._judge, key, question))
         asked.add_done_callback(partial(self._landed, key))
         return Asking(question, key, "paid", asked)
+
+    def _ask_unless_stored(
+        self, key: str, question: Question, still_ours: Callable[[], None], begun_at: float
+    ) -> Answer:
+        """Raises CancelledError for what was stored while it waited: whoever needs it begins anew, and finds it."""
+        if time.monotonic() - begun_at > LOOK_AGAIN_SECONDS and self._stored(key, question):
+            raise CancelledError
+        return self.ask(question, still_ours)
 
     def ask(self, question: Question, still_ours: Callable[[], None]) -> Answer:
         """One request, and its cost."""
@@ -178,7 +203,9 @@ class Asker:
         self._account(question, answer)
         return answer
 
-    def settle(self, question: Question, in_halves: Callable[[], ChunkText]) -> tuple[ChunkText, Source, str]:
+    def settle(
+        self, question: Question, in_halves: Callable[[], tuple[ChunkText, Source]]
+    ) -> tuple[ChunkText, Source, str]:
         """The final verdict on a chunk that its first answer has not brought, whether it was paid for now, its key.
 
         One job at a time asks for halves; whoever waited for it takes what it stored.
@@ -189,27 +216,35 @@ class Asker:
         with alone:
             if stored := self._cache.get(key):
                 return stored, "cache", key
-            text = self._cache.put(key, in_halves(), question.source_id)
-            self._on_the_wire.pop(key, None)
-            return text, "paid", key
+            text, source = in_halves()
+            return self._cache.put(key, text, question.source_id), source, key
 
     def usd_per_minute(self, model: str) -> float | None:
         """The price, or None where nobody told it."""
         told = self.options.usd_per_minute
         return profile_of(model).usd_per_minute if told is None else told
 
-    def _judge(self, key: str, question: Question, answer: Answer) -> Judgement:
-        """Outside the slot: final verdicts are stored before anybody sees them."""
-        profile: Profile = profile_of(question.model)
-        judgement = judge(answer, question.span, prompt=question.prompt, profile=profile)
-        if judgement.halve_at is not None:
-            return judgement
-        return Judgement(self._cache.put(key, judgement.text, question.source_id), None)
+    def _stored(self, key: str, question: Question) -> Judgement | None:
+        """What is known of a chunk already: its verdict, or a first answer whose halves were not answered any more."""
+        if final := self._cache.get(key):
+            return Judgement(final, None)
+        halve_at = None if question.half_of else quiet_middle(question.span)
+        doubtful = None if halve_at is None else self._cache.get(key + DOUBTFUL)
+        return Judgement(doubtful, halve_at) if doubtful else None
 
-    def _landed(self, key: str, asked: Future[Judgement]) -> None:
-        """What is stored, or has failed, need not be shared any longer; an answer that awaits its halves must be."""
-        if asked.cancelled() or asked.exception() or asked.result().halve_at is None:
-            self._on_the_wire.pop(key, None)
+    def _judge(self, key: str, question: Question, answer: Answer) -> Judgement:
+        """Outside the slot: what was paid for is stored before anybody sees it. A half is not doubted by itself."""
+        profile: Profile = profile_of(question.model)
+        if question.half_of:
+            judgement = Judgement(read(answer, question.span, prompt=question.prompt, profile=profile), None)
+        else:
+            judgement = judge(answer, question.span, prompt=question.prompt, profile=profile)
+        name = key if judgement.halve_at is None else key + DOUBTFUL
+        return replace(judgement, text=self._cache.put(name, judgement.text, question.source_id))
+
+    def _landed(self, key: str, _: Future[Judgement]) -> None:
+        """What is stored, or has failed, need not be shared any longer."""
+        self._on_the_wire.pop(key, None)
 
     def _in_another_format(self, question: Question, refusal: FormatRefused) -> Exception:
         """Remember what the model does not answer in. One that refuses even its last format is no use to anybody."""
@@ -220,6 +255,7 @@ class Asker:
         return Transient("format_refused", str(refusal))
 
     def _key(self, question: Question) -> str:
+        chunk = question.half_of or question
         asked = {
             "host": self.options.host,
             "model": question.model,
@@ -227,7 +263,8 @@ class Asker:
             "versions": [CUTTER_VERSION, JUDGE_VERSION],
             "salt": question.salt,
         }
-        return chunk_key(question.pcm, asked)
+        start, end = chunk.samples(question.span)
+        return chunk_key(chunk.pcm, asked) + (f".{start}-{end}" if question.half_of else "")
 
     def _without_model(self, model: str, error: NeighbourDown) -> Exception:
         """The provider's own words say that the model is gone: the next one, if there is one, begins each file anew."""

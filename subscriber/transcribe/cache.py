@@ -17,7 +17,7 @@ from subscriber.ports import Objects
 from subscriber.transcribe.verdicts import from_json, to_json
 from subscriber.transcript import ChunkText
 
-__all__ = ["ChunkCache", "chunk_key", "chunk_name"]
+__all__ = ["ChunkCache", "chunk_key", "chunk_name", "key_in"]
 
 ROUNDS = 3
 """A stored answer may be deleted (lifecycle, `forget`) between our create and our read, but hardly thrice."""
@@ -32,6 +32,11 @@ def chunk_key(pcm: bytes, asked: Mapping[str, Any]) -> str:
 def chunk_name(prefix: str, key: str) -> str:
     """Name of the object that keeps it. Folders of 256: a listing, and a local directory, stay handy."""
     return f"{prefix}{key[:2]}/{key}.json"
+
+
+def key_in(name: str) -> str:
+    """The key of the chunk that an object is kept for: of its verdict, or of an answer that led to it."""
+    return name.rpartition("/")[2].partition(".")[0]
 
 
 class ChunkCache:

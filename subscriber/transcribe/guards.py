@@ -31,7 +31,7 @@ from subscriber.transcribe.timing import (
 )
 from subscriber.transcript import Answer, ChunkSpan, ChunkText, Segment, TimedWarning, Timing, Word
 
-__all__ = ["Judgement", "judge", "judge_halves"]
+__all__ = ["Judgement", "judge", "judge_halves", "read"]
 
 _T = TypeVar("_T")
 
@@ -64,7 +64,7 @@ class _Said(NamedTuple):
 
 def judge(answer: Answer, span: ChunkSpan, *, prompt: str | None, profile: Profile) -> Judgement:
     """Judge the answer to a whole chunk; `prompt` is what was really sent."""
-    text = _read(answer, span, prompt, profile)
+    text = read(answer, span, prompt=prompt, profile=profile)
     found = doubts(text, span)
     halve_at = quiet_middle(span) if found else None
     if halve_at is None:
@@ -74,19 +74,15 @@ def judge(answer: Answer, span: ChunkSpan, *, prompt: str | None, profile: Profi
 
 def judge_halves(
     whole: ChunkText | None,
-    parts: Sequence[tuple[ChunkSpan, Answer | None]],
+    parts: Sequence[tuple[ChunkSpan, ChunkText]],
     span: ChunkSpan,
-    *,
-    prompt: str | None,
-    profile: Profile,
 ) -> ChunkText:
-    """The final verdict from the answers to a chunk's halves (None: silent, not asked) and the one to its whole.
+    """The final verdict from what was read of a chunk's halves (all that were asked for) and of its whole.
 
     Whichever leaves less doubt is believed, the halves if both are as good; all of them are billed. `whole` is None
     where the provider refused the chunk as too long.
     """
-    read = [(part.start - span.start, _read(answer, part, prompt, profile)) for part, answer in parts if answer]
-    tried = [_joined(read), *([whole] if whole else [])]
+    tried = [_joined([(part.start - span.start, text) for part, text in parts]), *([whole] if whole else [])]
     best = min(tried, key=lambda text: doubtfulness(text, span))
     return replace(
         best,
@@ -97,8 +93,8 @@ def judge_halves(
     )
 
 
-def _read(answer: Answer, span: ChunkSpan, prompt: str | None, profile: Profile) -> ChunkText:
-    """What the model said, as far as it can be believed."""
+def read(answer: Answer, span: ChunkSpan, *, prompt: str | None, profile: Profile) -> ChunkText:
+    """What the model said of a chunk or a half of one, as far as it can be believed."""
     length, loud = span.end - span.start, sound_of(span)
     said, timing = _heard(answer, length, profile)
     said = _without_noise(said, loud)

@@ -21,14 +21,14 @@ from subscriber.lease import HeldClaim
 from subscriber.metrics import Metrics
 from subscriber.model import Pin, Progress
 from subscriber.outage import Outages
-from subscriber.transcribe.asking import MAYBE_BILLED, Asker, Asking, Question
+from subscriber.transcribe.asking import MAYBE_BILLED, Asker, Asking, Question, Source
 from subscriber.transcribe.assemble import PIN_CHUNKS, pin_language
 from subscriber.transcribe.coverage import halves, quiet_middle
 from subscriber.transcribe.guards import Judgement, judge_halves
 from subscriber.transcribe.pool import Lane
 from subscriber.transcribe.profiles import profile_of
 from subscriber.transcribe.stall import StallClock
-from subscriber.transcript import SILENCE, Answer, Chunk, ChunkSpan, ChunkText, Hints
+from subscriber.transcript import SILENCE, Chunk, ChunkSpan, ChunkText, Hints
 
 __all__ = ["RecordingOnItsWay"]
 
@@ -69,11 +69,10 @@ class RecordingOnItsWay:
         self._asked = 0
         self.model = asker.model(held.claim.pin.model)
         self.done: list[Chunk] = []
-        self._profile = profile_of(self.model)
         # A job that is resumed keeps its model, also where no language is pinned. Rides along with the next renewal.
         self._pinned = held.claim.pin.language if held.claim.pin.model == self.model else None
         held.pin = Pin(self.model, self._pinned)
-        self._pins = self._profile.pins_language and hints.language is None
+        self._pins = profile_of(self.model).pins_language and hints.language is None
 
     def run(self, cuts: Iterable[Cut], total_seconds: Callable[[], float | None]) -> list[Chunk]:
         """Have every chunk transcribed. Raises Permanent, Transient, Interrupted, ClaimLost, and what `cuts` raises."""
@@ -152,7 +151,9 @@ class RecordingOnItsWay:
         self._metrics.audio_seconds.inc(chunk.span.end - chunk.span.start)
 
     def _concluded(self, asking: Asking) -> Chunk:
-        question, whole = asking.question, None
+        question = asking.question
+        whole: ChunkText | None = None
+        source: Source = "cache"  # a refusal costs nothing
         try:
             judgement, asked = self._judgement(asking)
         except Permanent as refusal:
@@ -163,9 +164,10 @@ class RecordingOnItsWay:
         else:
             if judgement.halve_at is None:
                 return Chunk(question.span, judgement.text, asked.source, asked.key)
-            whole, middle = judgement.text, judgement.halve_at
+            whole, middle, source = judgement.text, judgement.halve_at, asked.source
         anew = self._asker.anew(question)
-        return Chunk(question.span, *self._asker.settle(anew, partial(self._in_halves, anew, whole, middle)))
+        in_halves = partial(self._in_halves, anew, whole, source, middle)
+        return Chunk(question.span, *self._asker.settle(anew, in_halves))
 
     def _judgement(self, asking: Asking) -> tuple[Judgement, Asking]:
         """What became of a chunk, if need be asked for once more in the format that the model takes by now."""
@@ -179,20 +181,19 @@ class RecordingOnItsWay:
         judgement = self._answer_of(asking.judgement, again)
         return judgement, asked
 
-    def _in_halves(self, question: Question, whole: ChunkText | None, cut: float) -> ChunkText:
-        """A loud chunk with too few words, or one that is too long for its model, is asked once more, in two parts."""
-        spans = halves(question.span, cut)
-        asked = [(span, None if span.silent else self._sent(question.part(span))) for span in spans]
-        parts = [(span, answer and answer()) for span, answer in asked]
-        return judge_halves(whole, parts, question.span, prompt=question.prompt, profile=self._profile)
+    def _in_halves(
+        self, question: Question, whole: ChunkText | None, source: Source, cut: float
+    ) -> tuple[ChunkText, Source]:
+        """A loud chunk with too few words, or one that is too long for its model, is asked once more, in two parts.
 
-    def _sent(self, part: Question) -> Callable[[], Answer]:
-        """Send it at once; what is returned waits for the answer."""
-
-        def submit() -> Future[Answer]:
-            return self._lane.submit(partial(self._asker.ask, self._asker.anew(part), self._held.before_request))
-
-        return partial(self._answer_of, submit(), submit)
+        Each half is stored by itself: whoever resumes pays for what is missing. `source` is that of `whole`.
+        """
+        spans = [span for span in halves(question.span, cut) if not span.silent]
+        sent = [self._asker.begin(self._lane, question.half(span), self._held.before_request) for span in spans]
+        heard = [self._judgement(one) for one in sent]
+        parts = [(span, judgement.text) for span, (judgement, _) in zip(spans, heard, strict=True)]
+        sources = {source, *(asked.source for _, asked in heard)}
+        return judge_halves(whole, parts, question.span), "paid" if "paid" in sources else "cache"
 
     def _answer_of(self, first: Future[T], again: Callable[[], Future[T]]) -> T:
         """Wait for a request, out an outage, and once more after one whose answer never came: it may be billed."""
@@ -202,7 +203,9 @@ class RecordingOnItsWay:
         def answer() -> T:
             future = next(tries)
             self._await(future)
-            return future.result()
+            answered = future.result()
+            self._clock.restart()  # also by an answer that is no verdict yet
+            return answered
 
         while True:
             try:

@@ -8,6 +8,9 @@ one is died at without a line of change here.
 from __future__ import annotations
 
 import atexit
+import math
+import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -45,14 +48,17 @@ class Killed(BaseException):
 
 
 class Moment(NamedTuple):
-    """Right before or right after effect number `number` (from 0) of a life."""
+    """Right before or right after the effect of this name that is number `number` (from 0) of its kind in a life.
+
+    Of its kind, because two chunks of a recording have theirs at the same time.
+    """
 
     number: int
     after: bool
     effect: str
 
     def __str__(self) -> str:
-        return f"{'after' if self.after else 'before'} {self.number + 1} {self.effect}"
+        return f"{'after' if self.after else 'before'} {self.effect} {self.number + 1}"
 
 
 class Fate:
@@ -60,21 +66,23 @@ class Fate:
 
     def __init__(self, moment: Moment | None) -> None:
         self._moment = moment
+        self._lock = threading.Lock()
         self.dead = False
         self.effects: list[str] = []
 
     def effect(self, name: str, call: Callable[[], T]) -> T:
         """Let the effect happen, as far as we live."""
-        self._die_at(after=False)
-        self.effects.append(name)
+        with self._lock:
+            number = self.effects.count(name)
+            self._die_at(Moment(number, after=False, effect=name))
+            self.effects.append(name)
         try:
             return call()
         finally:
-            self._die_at(after=True)
+            self._die_at(Moment(number, after=True, effect=name))
 
-    def _die_at(self, *, after: bool) -> None:
-        happened = len(self.effects) - after
-        self.dead |= self._moment is not None and (happened, after) == self._moment[:2]
+    def _die_at(self, moment: Moment) -> None:
+        self.dead |= moment == self._moment
         if self.dead:
             raise Killed
 
@@ -94,21 +102,27 @@ class _Mortal:
 
 @dataclass
 class Provider:
-    """Counts what it is asked and says what the test has it say, by the number of the request (from 1)."""
+    """Counts what it is asked and says what the test has it say, by the number of the request (from 1).
+
+    `hears_nothing_in`: seconds of sound from which on it hears no words in a request.
+    """
 
     say: Callable[[int], Answer | Exception]
+    hears_nothing_in: float = math.inf
     requests: int = 0
+    answers: int = 0
 
     def check(self) -> None: ...
 
     def probe(self, model: str, fields: Mapping[str, str | list[str]]) -> None: ...
 
-    def transcribe(self, request: SpeechRequest) -> Answer:  # noqa: ARG002 - its number tells what to say
+    def transcribe(self, request: SpeechRequest) -> Answer:
         self.requests += 1
         said = self.say(self.requests)
         if isinstance(said, Exception):
             raise said
-        return said
+        self.answers += 1
+        return spoken("") if request.seconds >= self.hears_nothing_in else said
 
 
 @dataclass
@@ -147,19 +161,29 @@ class Sink:
 
 def spoken(text: str = "hello") -> Answer:
     """What a provider answers for a second of speech."""
-    return Answer(text, "english", 1.0, (Segment(0.0, 1.0, text),), (), "whisper-1", "req_1", 1.0)
+    segments = (Segment(0.0, 1.0, text),) if text else ()
+    return Answer(text, "english", 1.0, segments, (), "whisper-1", "req_1", 1.0)
 
 
 class Stage:
     """What outlives every process: the folders, the ledger, the provider, the listeners, the subscription."""
 
-    def __init__(self, root: Path, say: Callable[[int], Answer | Exception], **settings: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        say: Callable[[int], Answer | Exception],
+        *,
+        seconds: float = 1.0,
+        hears_nothing_in: float = math.inf,
+        **settings: str,
+    ) -> None:
         self._root = root
+        self._seconds = seconds
         for folder in (INBOX, OUTBOX):
             (root / folder).mkdir()
         self.objects = FolderObjects({bucket: root / bucket for bucket in (INBOX, OUTBOX)})
         self.ledger = SqliteLedger(root / "ledger.sqlite")
-        self.provider = Provider(say)
+        self.provider = Provider(say, hears_nothing_in)
         self.listeners = Listeners()
         self.sink = Sink(self.record)
         self.settings = local_settings(
@@ -173,7 +197,8 @@ class Stage:
         """A new generation of the recording, with sound of its own; the story goes on with it."""
         found = self.objects.stat(INBOX, NAME)
         before = found.generation if found else 0
-        live = self.objects.write(INBOX, NAME, wav(text), content_type="audio/wav", metadata={}, if_generation=before)
+        data = wav(text, self._seconds)
+        live = self.objects.write(INBOX, NAME, data, content_type="audio/wav", metadata={}, if_generation=before)
         self.job = Job(INBOX, NAME, live.generation, self.settings.output)
         return self.job
 
@@ -256,5 +281,8 @@ def lend_decoders(daemon: Daemon) -> None:
 
 
 def moments(effects: Sequence[str]) -> list[Moment]:
-    """Before and after each effect of a life, in order."""
-    return [Moment(number, after, effect) for number, effect in enumerate(effects) for after in (False, True)]
+    """Before and after each effect of a life, kind by kind."""
+    counted = sorted(Counter(effects).items())
+    return [
+        Moment(number, after, effect) for effect, times in counted for number in range(times) for after in (False, True)
+    ]

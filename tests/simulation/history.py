@@ -31,6 +31,9 @@ PATIENCE_SECONDS = 600.0
 COLLECT_EVERY = 50
 """Histories that may lie about until their cycles are collected: some 25 MB."""
 
+DOUBTFUL_SHARE = 0.3
+"""Of the recordings, in which a chunk's first answer is no verdict."""
+
 MOST_CALLS = {"firestore": 10, "gcs": 25, "pubsub": 10, "whisper": 8}
 """What befalls a pod at a call befalls it at one of its first so many."""
 
@@ -151,7 +154,8 @@ class _Plan:
         return self._chance.choice(self._world.pods).host.name
 
     def _plan_upload(self, name: str, at: float) -> None:
-        self._at(at, partial(self._world.upload, name, self._chance.choice((1, 1, 2, 3))))
+        chunks, doubtful = self._chance.choice((1, 1, 2, 3)), self._chance.random() < DOUBTFUL_SHARE
+        self._at(at, partial(self._world.upload, name, chunks, doubtful=doubtful))
 
     def _plan_kill(self) -> None:
         pod = self._a_pod()

@@ -5,6 +5,8 @@ A simulation that found nothing in these would prove nothing of the code as it i
 
 from __future__ import annotations
 
+import math
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +23,9 @@ from subscriber.lease import ClaimKeeper, Keeper, LeaseKeeper
 from subscriber.model import Claim, Outcome, Record, State
 from subscriber.registry import Registry
 from subscriber.settlement import SETTLEMENT, Settlement
+from subscriber.transcribe import asking
 from subscriber.transcribe.asking import Asker
+from subscriber.transcribe.cache import ChunkCache
 from subscriber.transcribe.guards import Judgement, judge
 from subscriber.transcribe.pool import Lane, SlotPool
 from subscriber.transcribe.profiles import profile_of
@@ -144,6 +148,18 @@ def _use_before_storing(self: Any, key: str, question: Any, answer: Any) -> Judg
     return judge(answer, question.span, prompt=None, profile=profile_of(question.model))
 
 
+def _store_none_that_end(ending: str) -> Any:
+    """Paid answers are kept, but for those with such names."""
+
+    def put(self: Any, key: str, text: Any, source_id: str = "") -> Any:
+        return text if re.search(ending, key) else _put(self, key, text, source_id)
+
+    return put
+
+
+_put = ChunkCache.put
+
+
 def _another_key_each_time(self: Any, question: Any) -> str:  # noqa: ARG001 - that is the point
     return str(uuid.uuid4())
 
@@ -217,6 +233,11 @@ MUTATIONS = (
         "the old JSON stays while its set is replaced", "complete set", ((outputs._Writer, "take_away"),), _do_nothing
     ),
     Mutation("an answer is used and not stored", "paid once", ((Asker, "_judge"),), _use_before_storing),
+    Mutation(
+        "a doubtful answer is not stored", "paid once", ((ChunkCache, "put"),), _store_none_that_end(r"\.doubtful$")
+    ),
+    Mutation("a half's answer is not stored", "paid once", ((ChunkCache, "put"),), _store_none_that_end(r"\d-\d+$")),
+    Mutation("what waits long is not looked for again", "paid once", ((asking, "LOOK_AGAIN_SECONDS"),), math.inf),
     Mutation("a chunk has another key each time", "paid once", ((Asker, "_key"),), _another_key_each_time),
     Mutation("slots are not counted", "slots", ((SlotPool, "_fairest"),), _as_if_all_slots_were_free),
     Mutation("a 429 closes no gate", "gate", ((SlotPool, "_close_gate"),), _leave_the_gate_open),

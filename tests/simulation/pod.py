@@ -22,7 +22,7 @@ from tests.simulation.bucket import PodsObjects
 from tests.simulation.clockwork import Host
 from tests.simulation.ledger import PodsLedger
 from tests.simulation.patches import replaced
-from tests.simulation.provider import LABEL_END, PodsTranscriber
+from tests.simulation.provider import HALF_BYTES, PodsTranscriber, sound_of
 from tests.simulation.subscription import NAME, PodsSource
 from tests.simulation.threads import Condition
 from tests.simulation.watch import CLAIM_SECONDS, GRACE_SECONDS, LEASE_SECONDS
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 __all__ = ["Pod", "stand_ins"]
-
-CHUNK_BYTES = SAMPLE_RATE
-"""Half a second of sound: too little to be asked for again in halves."""
 
 
 @cache
@@ -87,6 +84,11 @@ class Pod:
         self._events: deque[str] = deque()
         self._changed = Condition()
         world.clock.start(host, self._live)
+
+    @property
+    def paused(self) -> dict[str, str]:
+        """For whom it waits, or waited when it ended."""
+        return self.daemon.outages.paused if self.daemon else {}
 
     # What the daemon takes for its signals.
 
@@ -170,12 +172,15 @@ class _Decoding:
 
     def __iter__(self) -> Iterator[bytes]:
         for label in self._labels:
-            yield (label + LABEL_END).ljust(CHUNK_BYTES, LABEL_END)
+            yield sound_of(label.decode())
 
 
 def _cut(pieces: Iterable[bytes], chunk_seconds: float) -> Iterator[Chunk]:  # noqa: ARG001 - the real one's
+    start = 0
     for index, pcm in enumerate(pieces):
-        yield Chunk(index, index * CHUNK_BYTES // 2, pcm, silent=False, loud=())
+        seconds = len(pcm) / 2 / SAMPLE_RATE
+        yield Chunk(index, start, pcm, silent=False, loud=((0.0, seconds),) if len(pcm) > HALF_BYTES else ())
+        start += len(pcm) // 2
 
 
 @contextmanager

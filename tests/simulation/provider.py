@@ -16,21 +16,46 @@ from tests.simulation.wire import NoAnswer
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-__all__ = ["PodsTranscriber", "Provider", "Request", "label_of"]
+__all__ = ["DOUBTFUL", "PodsTranscriber", "Provider", "Request", "label_of", "sound_of"]
 
 USUAL_SECONDS = (1.0, 2.2)
 
+DOUBTFUL = " in halves"
+"""Ends the label of a chunk whose first answer has no words."""
+
 LABEL_END = b"\x00"
+
+HALF_BYTES = 32_000
+"""A second of sound, half of the least that is asked for again in halves."""
+
+HALVES = (" first half", " second half")
+
+
+def sound_of(label: str) -> bytes:
+    """Sound that begins with its label; that of a chunk to be asked for in halves has one in each of them."""
+    if not label.endswith(DOUBTFUL):
+        return (label.encode() + LABEL_END).ljust(HALF_BYTES // 2, LABEL_END)
+    whole = label.removesuffix(DOUBTFUL)
+    return b"".join((f"{whole}{half}".encode() + LABEL_END).ljust(HALF_BYTES, LABEL_END) for half in HALVES)
 
 
 def label_of(pcm: bytes) -> str:
     """The words of a chunk, which its sound begins with."""
-    return pcm.partition(LABEL_END)[0].decode()
+    label = pcm.partition(LABEL_END)[0].decode()
+    return label.removesuffix(HALVES[0]) + DOUBTFUL if len(pcm) > HALF_BYTES else label
+
+
+def words_of(label: str) -> str:
+    """What is said in it, as far as the provider hears it: of a doubtful chunk only its halves have words."""
+    if label.endswith(DOUBTFUL):
+        return ""
+    name, generation, index, *half = label.split(" ")
+    return {(): f"{name} {generation} {index}", ("first", "half"): f"{name} {generation}"}.get(tuple(half), index)
 
 
 def first_of(label: str) -> str | None:
     """The recording that begins with this chunk."""
-    name, _, index = label.split(" ")
+    name, _, index, *_ = label.split(" ")
     return name if index == "0" else None
 
 
@@ -88,7 +113,9 @@ class Provider:
             self._world.watch.job_failed(label)
             raise Permanent("audio_rejected", f"{label} is no audio")
         request.bill()
-        return Answer(label, "en", None, (Segment(0.0, 0.4, label),), (), "whisper-1", None, 1.0)
+        words = words_of(label)
+        segments = (Segment(0.0, 0.4, words),) if words else ()
+        return Answer(words, "en", None, segments, (), "whisper-1", label, 1.0)
 
 
 class PodsTranscriber:

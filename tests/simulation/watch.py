@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from subscriber.decisions import Refusal
 from subscriber.errors import ClaimLost
 from subscriber.model import Job, ObjectInfo, Outcome, Record, State
+from subscriber.transcribe.asking import LOOK_AGAIN_SECONDS
 from tests.simulation.clockwork import Host
 from tests.simulation.promises import Violation
 from tests.simulation.threads import at
@@ -162,8 +163,8 @@ class Watch:
     def wrote(self, host: Host, before: ObjectInfo | None, info: ObjectInfo, data: bytes) -> None:
         """An object was written."""
         if info.name.startswith("out/.chunks/"):
-            label = json.loads(data)["text"]
-            self._stored.setdefault(label, self._world.clock.now)
+            for label in json.loads(data)["request_ids"]:
+                self._stored.setdefault(label, self._world.clock.now)
         elif info.bucket == "outbox":
             self._world.tell(f"written: {info.name}, generation and epoch {_version(info)}")
             if before and _version(before) > _version(info):
@@ -212,12 +213,14 @@ class Watch:
             return True
         if label in self._stored:
             # Whoever takes a job over while its chunk is on the wire may ask before he can know.
-            return earlier.host is not host and self._stored[label] > self._granted_at[_job_of(label)]
+            unknown_since = max(self._granted_at[_job_of(label)], self._world.clock.now - LOOK_AGAIN_SECONDS - HANDLING)
+            return earlier.host is not host and self._stored[label] > unknown_since
         if earlier.answered_at is None:
             return earlier.host is not host
         # Between its answer and its storing, a chunk is as good as on the wire.
         lived = min(self._world.clock.now, earlier.host.died_at) - earlier.answered_at
         in_trouble = self._world.wire.troubled_at[earlier.host, "gcs"] >= earlier.answered_at - STORING_SECONDS
+        in_trouble |= "gcs" in self._world.pod_of(earlier.host).paused
         return lived < STORING_SECONDS or in_trouble or self._world.disturbed(earlier.host, "gcs", STORING_SECONDS)
 
     def chosen(self, pool: SlotPool, lane: Lane) -> None:
@@ -258,10 +261,13 @@ class Watch:
 
     def _look_at_transcript(self, name: str) -> None:
         """The newest generation that was done has its transcript, whole."""
-        records = self._world.database.records.values()
-        done = [one.generation for one in records if one.name == name and one.state is State.DONE]
+        records = [one for one in self._world.database.records.values() if one.name == name]
+        done = [one.generation for one in records if one.state is State.DONE]
         found = self._world.buckets.live.get(("outbox", f"out/{name}.json"))
-        if done and not found:
+        # Whoever took it away for a newer generation died, and that generation was deleted before another took over.
+        gone = [one.generation for one in records if one.state is State.GONE]
+        made_way = f"out/{name}.json" in self._made_way and max(gone, default=0) > max(done, default=0)
+        if done and not found and not made_way:
             self.complain("all settles", f"{name} is done and has no transcript")
         elif done and found:
             generation = json.loads(found[1])["source"]["generation"]
@@ -278,7 +284,7 @@ def _asked(decide: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _job_of(label: str) -> tuple[str, str]:
-    name, generation, _ = label.split(" ")
+    name, generation, *_ = label.split(" ")
     return name, generation
 
 

@@ -12,7 +12,7 @@ from tests.simulation.bucket import Buckets
 from tests.simulation.clockwork import Clockwork, Host
 from tests.simulation.ledger import Database
 from tests.simulation.pod import Pod
-from tests.simulation.provider import Provider
+from tests.simulation.provider import DOUBTFUL, Provider
 from tests.simulation.subscription import Subscription
 from tests.simulation.threads import live_by
 from tests.simulation.watch import Watch
@@ -52,13 +52,13 @@ class World:
 
     # Sources
 
-    def upload(self, name: str, chunks: int) -> Job:
-        """A new generation of a recording, and its notification."""
+    def upload(self, name: str, chunks: int, *, doubtful: bool = False) -> Job:
+        """A new generation of a recording, and its notification; one chunk of a `doubtful` one is asked in halves."""
         before = self.buckets.stat("inbox", name)
         generation = before.generation if before else 0
         info = self.buckets.write(None, "inbox", name, b"", "audio/wav", {}, generation)
         labels = [f"{name} {info.generation} {index}" for index in range(chunks)]
-        sound = "\n".join(labels).encode()
+        sound = "\n".join([*labels[:-1], labels[-1] + DOUBTFUL * doubtful]).encode()
         self.buckets.live["inbox", name] = replace(info, size=len(sound)), sound
         self._chunks[name, info.generation] = labels
         job = Job("inbox", name, info.generation, "gs://outbox/out")

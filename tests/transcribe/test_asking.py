@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,31 @@ def test_a_verdict_that_another_process_stored_meanwhile_is_taken(tmp_path: Path
     assert asking.judgement.result(SOON).text.text == "theirs"
 
 
+@pytest.mark.parametrize(("waits", "requests"), [("long", 0), ("not long", 1)])
+def test_what_has_waited_long_for_a_slot_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: str, requests: int
+) -> None:
+    """Another pod, that was stopped with the chunk on the wire, may have stored it meanwhile."""
+    monkeypatch.setattr(module, "LOOK_AGAIN_SECONDS", 0.0 if waits == "long" else SOON)
+    ours = Provider()
+    process = Process(tmp_path, ours, slots=1)
+    with process.pool.lane() as lane:
+        taken, free = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            taken.set()
+            assert free.wait(SOON)
+
+        lane.submit(hold)
+        assert taken.wait(SOON)
+        waiting = process.asker.begin(lane, process.question(PCM), nothing)
+        ask(Process(tmp_path, Provider()))
+        free.set()
+        wait([waiting.judgement], SOON)
+        again = process.asker.begin(lane, process.question(PCM), nothing)
+        assert (again.source, len(ours.requests)) == ("cache", requests)
+
+
 def test_an_error_is_never_stored(tmp_path: Path) -> None:
     provider = Provider()
     provider.script = fails(Transient("bad_answer", "HTML"))
@@ -166,30 +191,39 @@ def test_an_error_is_never_stored(tmp_path: Path) -> None:
     assert ask(Process(tmp_path, provider)).text
 
 
-def test_loud_sound_without_words_is_not_stored_on_its_first_answer(tmp_path: Path) -> None:
-    provider = Provider()
+def test_a_doubtful_answer_is_stored_before_anybody_has_it_and_is_no_verdict(tmp_path: Path) -> None:
+    provider, objects = Provider(), Slow(tmp_path)
     provider.script = lambda request: answer(request, "")
-    judgement = begin(Process(tmp_path, provider)).judgement.result(SOON)
-    assert judgement.halve_at is not None
-    assert not list(tmp_path.rglob("*.json"))
+    process = Process(tmp_path, provider, objects=objects)
+    asking = begin(process)
+    assert objects.writing.wait(SOON)
+    assert not asking.judgement.done()
+    objects.write_on.set()
+    assert asking.judgement.result(SOON).halve_at is not None
+    assert process.cache.get(asking.key) is None
+    assert [found.name for found in (tmp_path / ".chunks").rglob("*.json")] == [f"{asking.key}.doubtful.json"]
 
 
-def test_until_its_halves_are_judged_such_an_answer_is_shared(tmp_path: Path) -> None:
+def test_until_its_halves_are_judged_whoever_needs_it_has_the_doubtful_answer(tmp_path: Path) -> None:
     provider = Provider()
     provider.script = lambda request: answer(request, "")
     process = Process(tmp_path, provider)
-    lane = process.pool.lane()
     asking = begin(process)
     first = asking.judgement.result(SOON)
-    lane.submit(lambda: None).result(SOON)
-    second = begin(process)
-    assert (second.source, second.judgement.result(SOON)) == ("cache", first)
+    second, elsewhere = begin(process), begin(Process(tmp_path, provider))
+    assert [(one.source, one.judgement.result(SOON)) for one in (second, elsewhere)] == [("cache", first)] * 2
     final = replace(first.text, text="in halves")
-    assert process.asker.settle(asking.question, lambda: final) == (final, "paid", asking.key)
-    assert process.asker.settle(asking.question, lambda: first.text) == (final, "cache", asking.key)
+    assert process.asker.settle(asking.question, lambda: (final, "paid")) == (final, "paid", asking.key)
+    assert process.asker.settle(asking.question, lambda: (first.text, "paid")) == (final, "cache", asking.key)
     third = begin(process)
     assert third.judgement.result(SOON).text == final
     assert len(provider.requests) == 1
+
+
+def test_what_earlier_versions_have_stored_is_found_by_its_name(tmp_path: Path) -> None:
+    question = replace(Process(tmp_path, Provider()).question(b"\0\1" * 16_000), source_id="any")
+    key = Process(tmp_path, Provider()).asker._key(question)
+    assert key == "b081ebc4bb4a1235cd428b637eeb24ab5bdda9e05e7eb3ab92c5efcbc859933a"
 
 
 def test_the_limit_of_a_request_grows_with_its_sound_up_to_half_of_a_stall(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subscriber.transcribe.coverage import halves
-from subscriber.transcribe.guards import Judgement, judge, judge_halves
+from subscriber.transcribe.guards import Judgement, judge, judge_halves, read
 from subscriber.transcribe.profiles import profile_of
 from subscriber.transcribe.verdicts import from_json, to_json
 from subscriber.transcript import WARNINGS, Answer, ChunkSpan, ChunkText, Segment, Word
@@ -232,8 +232,9 @@ class TestHalves:
         assert [part.silent for part in halves(loud((0, 3)), 111.0)] == [False, False]
 
     def both(self, *said: Answer | None, whole: ChunkText | None = None) -> ChunkText:
-        parts = list(zip(halves(SPAN, 105.0), said, strict=True))
-        return judge_halves(whole, parts, SPAN, prompt=None, profile=WHISPER)
+        asked = zip(halves(SPAN, 105.0), said, strict=True)
+        parts = [(part, read(one, part, prompt=None, profile=WHISPER)) for part, one in asked if one]
+        return judge_halves(whole, parts, SPAN)
 
     def test_their_texts_are_joined_where_they_lie_and_every_request_is_told(self) -> None:
         whole = judged(answer(Segment(0.0, 5.0, "The rain"))).text
@@ -303,8 +304,9 @@ def test_whatever_is_answered_the_verdict_is_possible(
         verdicts = [found.text]
         if found.halve_at is not None:
             assert 97.5 <= found.halve_at <= 112.5
-            parts = [(part, None if part.silent else reply) for part in halves(span, found.halve_at)]
-            verdicts.append(judge_halves(found.text, parts, span, prompt=prompt, profile=profile))
+            asked = [part for part in halves(span, found.halve_at) if not part.silent]
+            parts = [(part, read(reply, part, prompt=prompt, profile=profile)) for part in asked]
+            verdicts.append(judge_halves(found.text, parts, span))
         for verdict in verdicts:
             assert_possible(verdict)
 

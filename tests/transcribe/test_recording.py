@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from subscriber.audio.cut import cut
 from subscriber.audio.wire import SAMPLE_RATE
 from subscriber.errors import ClaimLost, FormatRefused, Interrupted, NeighbourDown, Permanent, Transient
 from subscriber.lease import HeldClaim
-from subscriber.model import Pin, Progress
+from subscriber.model import ObjectInfo, Pin, Progress
 from subscriber.transcribe.asking import Asking, Question
 from subscriber.transcribe.assemble import assemble
-from subscriber.transcribe.cache import chunk_name
+from subscriber.transcribe.cache import chunk_name, key_in
 from subscriber.transcribe.pool import AHEAD, Lane
 from subscriber.transcribe.recording import PIN_WITHIN
 from subscriber.transcript import Answer, Chunk, Hints, SpeechRequest
@@ -61,6 +62,31 @@ def failing_once(error: Exception) -> Any:
         return answer(request)
 
     return script
+
+
+class Noting(FolderObjects):
+    """A folder that tells of each object that is stored."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__({"out": folder})
+        self.stored = threading.Semaphore(0)
+
+    def write(self, *args: Any, **options: Any) -> ObjectInfo:
+        written = super().write(*args, **options)
+        self.stored.release()
+        return written
+
+
+class Forgetful(FolderObjects):
+    """A folder of a process that ends before it stores a final verdict."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__({"out": folder})
+
+    def write(self, bucket: str, name: str, *args: Any, **options: Any) -> ObjectInfo:
+        if name.count(".") < 3:  # .chunks/, a suffix, .json
+            raise Interrupted("the process ends")
+        return super().write(bucket, name, *args, **options)
 
 
 def watched_pause(process: Process) -> threading.Event:
@@ -161,11 +187,12 @@ class TestKeys:
         provider.script = failing_once(Permanent("too_long", "ask for halves"))
         process = Process(tmp_path, provider, GERMAN)
         chunks = process.run(speech(25) + silence(12))
-        stored = {chunk_name(".chunks/", chunk.key) for chunk in chunks if chunk.key}
+        keys = {chunk.key for chunk in chunks if chunk.key}
         assert {chunk.key for chunk in chunks if chunk.source == "silent"} == {None}
         objects = FolderObjects({"out": tmp_path})
         found = list(objects.below("out", ".chunks/"))
-        assert {info.name for info in found} == stored
+        assert {info.name for info in found} >= {chunk_name(".chunks/", key) for key in keys}
+        assert {key_in(info.name) for info in found} == keys, "also of what was asked in halves"
         assert {info.metadata["source-id"] for info in found} == {claim().claim.job.source_id}
         assert [chunk.key for chunk in process.run(speech(25) + silence(12))] == [chunk.key for chunk in chunks]
 
@@ -225,6 +252,48 @@ class TestDoubts:
         (chunk,) = Process(tmp_path, provider).run(speech(9))
         assert len(provider.requests) == 3
         assert {sentence(request) for request in provider.requests[1:]} == {one.text for one in chunk.text.segments}
+
+    @pytest.mark.parametrize("answered", [0, 1, 2], ids=["no half", "one half", "both halves"])
+    def test_who_resumes_a_doubtful_chunk_pays_only_for_the_halves_that_were_not_answered(
+        self, tmp_path: Path, answered: int
+    ) -> None:
+        provider = Provider()
+
+        def script(request: SpeechRequest) -> Answer:
+            if len(provider.requests) > 1 + answered:
+                raise Interrupted("the process ends")
+            return answer(request, "" if len(provider.requests) == 1 else None)
+
+        provider.script = script
+        with pytest.raises(Interrupted):
+            Process(tmp_path, provider, slots=1, objects=Forgetful(tmp_path)).run(speech(9))
+        before = [request.data for request in provider.requests[: 1 + answered]]
+        resumed = Provider()
+        (chunk,) = Process(tmp_path, resumed).run(speech(9))
+        assert len(resumed.requests) == 2 - answered
+        assert not {request.data for request in resumed.requests} & set(before)
+        assert (len(chunk.text.segments), chunk.source) == (2, "cache" if answered == 2 else "paid")
+        assert chunk.text.billed_seconds == pytest.approx(18.0, abs=2.0)
+        (again,) = Process(tmp_path, resumed).run(speech(9))
+        assert (again.text, again.source) == (chunk.text, "cache")
+
+    def test_a_half_that_was_answered_is_stored_although_the_other_one_fails(self, tmp_path: Path) -> None:
+        provider, objects = Provider(), Noting(tmp_path)
+        asked = count(1)
+
+        def script(request: SpeechRequest) -> Answer:
+            number = next(asked)
+            if number == 2:
+                assert all(objects.stored.acquire(timeout=SOON) for _ in ("the whole", "the other half"))
+                raise Permanent("audio_rejected", "no audio")
+            return answer(request, "" if number == 1 else None)
+
+        provider.script = script
+        with pytest.raises(Permanent, match="no audio"):
+            Process(tmp_path, provider, slots=2, objects=objects).run(speech(9))
+        provider.script = answer
+        Process(tmp_path, provider).run(speech(9))
+        assert len(provider.requests) == 4, "the whole, both halves, and the one that failed once more"
 
     @pytest.mark.parametrize("reason", ["too_long", "too_large"])
     def test_a_chunk_that_is_too_much_for_its_model_is_asked_in_halves(self, tmp_path: Path, reason: str) -> None:

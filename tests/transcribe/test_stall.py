@@ -170,6 +170,27 @@ class TestWaiting:
             assert [one.source for one in job.result(SOON)] == ["cache"]
         other.result(SOON)
 
+    def test_an_answer_that_is_no_verdict_yet_is_progress_and_so_is_each_half(
+        self, tmp_path: Path, clock: Clock, jobs: ThreadPoolExecutor
+    ) -> None:
+        """Three requests one after the other may take longer than one is given."""
+        provider = Provider()
+        wires = [OnTheWire(lambda request: answer(request, "")), OnTheWire(), OnTheWire()]
+        asked = iter(wires)
+
+        def script(request: SpeechRequest) -> Answer:
+            return next(asked)(request)
+
+        provider.script = script
+        process = Process(tmp_path, provider, slots=1)
+        with process.pool.lane() as lane:
+            job = jobs.submit(run, process, lane, speech(9), clock)
+            for wire in wires:
+                assert wire.came.acquire(timeout=SOON)
+                clock.turn(0.45 * LIMIT)  # two of them are no stall yet: the job may still look at the one before
+                wire.answer.set()
+            assert len(job.result(SOON)) == 1
+
     def test_an_answer_to_any_chunk_is_progress_also_while_the_first_is_awaited(
         self, tmp_path: Path, clock: Clock, jobs: ThreadPoolExecutor
     ) -> None:
