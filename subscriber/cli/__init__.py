@@ -159,16 +159,22 @@ def check(
 @_command(
     "explain gs://calls/2026/11/one.wav",
     "explain 'gs://calls/2026/11/one.wav#1762000000000001'",
+    "explain gs://calls/2026/11/one.wav --json",
     "explain one.wav --outbox ~/transcripts",
 )
-def explain(address: Object, outbox: Outbox = None) -> int:
+def explain(
+    address: Object,
+    outbox: Outbox = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON; docs/desk.md has its fields.")] = False,
+) -> int:
     """The whole story of one object, and what will happen to it next; exit code 1 when nothing is known of it.
 
     A name that holds # is tried whole first. Needs the daemon's environment, but not the provider's key.
     """
     from subscriber.cli.explain import explain_object  # noqa: PLC0415
 
-    return explain_object(address, outbox)
+    return explain_object(address, outbox, wants_json=as_json)
 
 
 @_command(
