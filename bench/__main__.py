@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 
-from bench import daemon, decode, memory, words
+from bench import daemon, decode, memory, pods, words
 from bench.table import Row, table
 
 MEASUREMENTS = {
@@ -13,6 +13,7 @@ MEASUREMENTS = {
     "memory": memory.rows,
     "places": memory.places,
     "daemon": daemon.rows,
+    "pods": pods.rows,
     "words": words.rows,
 }
 

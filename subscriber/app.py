@@ -53,7 +53,11 @@ Check = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """The neighbours of one daemon. `checks`, by neighbour, raise NeighbourDown or ConfigError."""
+    """The neighbours of one daemon. `checks`, by neighbour, raise NeighbourDown or ConfigError.
+
+    `chunks`: where paid chunks are kept (None: with the outputs); `provider`: what they are kept under as the one who
+    answered (None: the host of OPENAI_BASE_URL).
+    """
 
     source: Source
     ledger: Ledger
@@ -62,6 +66,8 @@ class Adapters:
     announcer: Announcer | None
     checks: Mapping[str, Check]
     budget_ledger: BudgetLedger | None = None
+    chunks: Objects | None = None
+    provider: str | None = None
 
 
 class Daemon:
@@ -231,14 +237,15 @@ class Daemon:
         location = OutputLocation.parse(settings.output)
         options = Options(
             models=settings.model,
-            host=urlsplit(settings.openai_base_url).netloc,
+            host=adapters.provider or urlsplit(settings.openai_base_url).netloc,
             hints=_hints(settings),
             usd_per_minute=settings.price_usd_per_minute,
             chunk_seconds=settings.chunk_seconds,
             stall_seconds=settings.stall_seconds,
         )
         prefix = location.chunk_prefix(settings.chunk_cache)
-        cache = ChunkCache(RidingObjects(adapters.objects, self.outages), location.bucket, prefix)
+        chunks = RidingObjects(adapters.chunks or adapters.objects, self.outages)
+        cache = ChunkCache(chunks, location.bucket, prefix)
         return Speech(
             decoders=self.decoders,
             limits=Limits(max_audio_seconds=settings.max_audio_seconds),

@@ -87,9 +87,19 @@ def cloud_adapters(settings: Settings, metrics: Metrics) -> Iterator[Adapters]:
 
 @contextmanager
 def folder_adapters(
-    settings: Settings, metrics: Metrics, inbox: Path, outbox: Path, *, watch: bool
+    settings: Settings,
+    metrics: Metrics,
+    inbox: Path,
+    outbox: Path,
+    *,
+    watch: bool,
+    chunks: Path | None = None,
+    provider: str | None = None,
 ) -> Iterator[FolderAdapters]:
-    """A folder tree in (or one file of it), a folder tree out, and SQLite beside the outputs. Raises ConfigError."""
+    """A folder tree in (or one file of it), a folder tree out, and SQLite beside the outputs. Raises ConfigError.
+
+    `chunks` and `provider` as in `Adapters`: a folder for paid chunks, and a name for whom they are from.
+    """
     from subscriber.adapters.folder import FolderObjects  # noqa: PLC0415
     from subscriber.adapters.inbox import InboxSource  # noqa: PLC0415
     from subscriber.adapters.sqlite import SqliteLedger  # noqa: PLC0415
@@ -108,7 +118,18 @@ def folder_adapters(
         }
         selection = Selection(settings.include, settings.exclude)
         source = InboxSource(folder, bucket, watch=watch, only=only, wanted=lambda name: _is_wanted(selection, name))
-        yield FolderAdapters(source, ledger, objects, transcriber, None, checks, budget_ledger=ledger, inbox=bucket)
+        yield FolderAdapters(
+            source,
+            ledger,
+            objects,
+            transcriber,
+            None,
+            checks,
+            budget_ledger=ledger,
+            chunks=FolderObjects({OUTBOX: chunks}) if chunks else None,
+            provider=provider,
+            inbox=bucket,
+        )
 
 
 def _inbox(inbox: Path, outbox: Path) -> tuple[Path, str | None]:

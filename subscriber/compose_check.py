@@ -18,7 +18,13 @@ from subscriber.compose import cloud_adapters
 from subscriber.compose_desk import ledger_project
 from subscriber.config import Settings
 from subscriber.decisions import Verdict
-from subscriber.desk.bucket_rules import notification_findings, output_findings, place_finding, source_findings
+from subscriber.desk.bucket_rules import (
+    echo_findings,
+    notification_findings,
+    output_findings,
+    place_finding,
+    source_findings,
+)
 from subscriber.desk.checking import Check, port_findings, probe_output, proven, run
 from subscriber.desk.facts import BucketFacts, Finding, Level, Unseen
 from subscriber.desk.other_rules import clock_finding, ledger_findings, model_findings, retirement_findings
@@ -153,6 +159,8 @@ class _Checks:
     def _recordings(self) -> Iterator[Finding]:
         buckets = self._sources or tuple(sorted({one.bucket for one in self._latest()} - {""}))
         yield place_finding(self._location, buckets)
+        if self._location.bucket not in buckets:
+            yield from run([Check("output", self._echoes)])
         if not buckets:
             raise Unseen("no record names a bucket yet: name it with --bucket")
         for bucket in buckets:
@@ -169,6 +177,14 @@ class _Checks:
         found = self._gcs.notifications(bucket)
         topic = self._pubsub.subscription(self._settings.subscription[0]).topic
         yield from notification_findings(bucket, found, topic, self._location)
+
+    def _echoes(self) -> Iterator[Finding]:
+        """Also of a bucket of which nobody says that recordings come there: notifications may."""
+        found = self._gcs.notifications(self._location.bucket)
+        topic = self._pubsub.subscription(self._settings.subscription[0]).topic
+        if self._location.covers_whole_bucket and any(one.topic == topic for one in found):
+            yield place_finding(self._location, [self._location.bucket])
+        yield from echo_findings(found, topic, self._location)
 
     def _source_rights(self, bucket: str) -> Iterator[Finding]:
         if missing := self._gcs.missing_rights(bucket):

@@ -155,7 +155,7 @@ class Settings(BaseModel):
     """Most that may be spent in a UTC day, by all processes with this ledger together; unset: unlimited.
     Why: only you know it."""
     result_topic: str | None = None
-    """`projects/P/topics/T`, or `T` with GOOGLE_CLOUD_PROJECT: gets a CloudEvent for every job that is done or dead.
+    """`projects/P/topics/T`, or `T` with GOOGLE_CLOUD_PROJECT: gets a CloudEvent for every job that is settled.
     Why: nobody may be listening."""
     replay_topic: str | None = None
     """Like RESULT_TOPIC: where `replay` and `backfill` publish; its subscription is the second of SUBSCRIPTION.

@@ -106,6 +106,7 @@ def decide_completion(record: Record | None, now: datetime, claim: Claim, result
         billed_seconds=result.billed_seconds,
         cost_usd=result.cost_usd,
         chunks=result.chunks,
+        warnings=result.warnings,
         model=result.model,
         language=result.language,
         fingerprint=result.fingerprint,

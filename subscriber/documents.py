@@ -34,6 +34,7 @@ def to_document(record: Record) -> dict[str, Any]:
     return {name: getattr(record, name) for name in _NAMES} | {
         "state": record.state.value,
         "outputs": list(record.outputs),
+        "warnings": list(record.warnings),
         "reason": _bounded(record.reason) if record.reason else None,
         "history": [_bounded(attempt) for attempt in record.history],
         "chunks": asdict(record.chunks) if record.chunks else None,

@@ -157,7 +157,10 @@ class ChunkCounts:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What completing a job records. Unknown lengths (seconds) and costs (US dollars) are None."""
+    """What completing a job records. Unknown lengths (seconds) and costs (US dollars) are None.
+
+    `warnings`: the kinds of the transcript's warnings, each once.
+    """
 
     outputs: tuple[str, ...]
     audio_seconds: float | None
@@ -167,6 +170,7 @@ class Result:
     language: str | None
     fingerprint: str
     chunks: ChunkCounts = ChunkCounts()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,7 @@ class Record:
     billed_seconds: float | None = None
     cost_usd: float | None = None
     chunks: ChunkCounts | None = None
+    warnings: tuple[str, ...] = ()
     model: str | None = None
     language: str | None = None
     fingerprint: str | None = None

@@ -238,6 +238,7 @@ class Pipeline:
             language=transcript.language,
             fingerprint=transcript.fingerprint,
             chunks=_chunk_counts(transcript),
+            warnings=tuple(sorted({warning.kind for warning in transcript.warnings})),
         )
         with self._stage("complete"):
             record = self._ledger.transact(claim.job, partial(decide_completion, claim=claim, result=result))

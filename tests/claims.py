@@ -41,6 +41,7 @@ RESULT = Result(
     "en",
     "fingerprint",
     ChunkCounts(2, 1, 0),
+    ("loop",),
 )
 REASON = Reason("provider_error", "it said 500", NOW)
 

@@ -37,7 +37,7 @@ PROMISED = (
     "schema_version bucket name generation output state epoch nonce owner renewed_at claim_seconds attempts takeovers "
     "silent_deaths lone_deaths alone furthest_seconds "
     "next_attempt_at reason history message_id created_at completed_at announced_at outputs audio_seconds "
-    "billed_seconds cost_usd chunks model language fingerprint salt progress expires_at"
+    "billed_seconds cost_usd chunks warnings model language fingerprint salt progress expires_at"
 )
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.datetimes()

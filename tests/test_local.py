@@ -25,16 +25,17 @@ import pytest
 from subscriber.recordings import recordings
 from subscriber.whisper_server import Control, Server, StubEngine
 from tests.daemon import until
-from tests.sound import heavy, said, silent, wav
+from tests.sound import heard, heavy, said, silent, wav
 from tests.test_demo import left_behind, marked, require_nothing_left
 
 GOOD = ("plain.wav", "-dash.WAV", "sub dir/deep/tür #1 %20?.wav", "line\nbreak.wav", "🎙.wav")
 
 
 @pytest.fixture
-def stub(server: Server, control: Control) -> dict[str, str]:  # noqa: ARG001 - resets the server
-    """An environment whose provider is the stub."""
-    return environment(OPENAI_BASE_URL=f"{server.url}/v1", SUBSCRIBER_SHUTDOWN_GRACE_SECONDS="1")
+def stub(server: Server, control: Control, tmp_path: Path) -> dict[str, str]:  # noqa: ARG001 - resets the server
+    """An environment whose provider is the stub, with a cache folder of its own."""
+    cache = str(tmp_path / "cache")
+    return environment(OPENAI_BASE_URL=f"{server.url}/v1", SUBSCRIBER_SHUTDOWN_GRACE_SECONDS="1", XDG_CACHE_HOME=cache)
 
 
 @pytest.fixture
@@ -216,12 +217,12 @@ def test_the_table_tells_what_was_done_what_was_not_and_why(stub: dict[str, str]
     first, second = (local(stub, inbox, outbox).stdout for _ in range(2))
     for told in (first, second):
         assert re.search(r"^ empty.mp3 +failed +the object holds no bytes *$", told, re.MULTILINE)
-        assert "1 ignored: neither audio nor video, 1 failed." in told
+        assert "1 ignored: neither audio nor video, or excluded, 1 failed." in told
     assert re.search(r"^ plain.wav +0:01 +\$0.0001 +\d+:\d\d *$", first, re.MULTILINE)
     assert re.search(r"^ line\\nbreak.wav ", first, re.MULTILINE)
     assert f"{len(GOOD)} done," in first
     assert "0:05 of sound for $0.0005, in 0:" in first
-    assert f"{len(GOOD)} skipped: done already," in second
+    assert f"{len(GOOD)} done before," in second
     assert "plain.wav" not in second
 
 
@@ -338,10 +339,37 @@ def test_one_file_is_printed_and_leaves_nothing_behind(
     put(tmp_path / "inbox" / name, wav(name))
     put(tmp_path / "inbox/beside.wav", wav("beside"))
     before = set(tmp_path.rglob("*"))
-    done = local({**stub, "TMPDIR": str(tmp_path), "SUBSCRIBER_FORMATS": "srt"}, tmp_path / "inbox" / name, "-")
+    environ = {**stub, "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "SUBSCRIBER_FORMATS": "srt"}
+    done = local(environ, tmp_path / "inbox" / name, "-", "--no-cache")
     assert (done.returncode, done.stdout) == (0, f"{said(wav(name))}\n")
     assert set(tmp_path.rglob("*")) == before
     assert control.status()["received"] == 1
+
+
+def test_a_file_that_is_printed_again_is_not_paid_again_for_a_week(
+    stub: dict[str, str], control: Control, tmp_path: Path
+) -> None:
+    file, cache = tmp_path / "one.wav", tmp_path / "cache/subscriber"
+    put(file, wav("one"))
+    told = [local(stub, file, "-").stdout for _ in range(2)]
+    assert told == [f"{said(wav('one'))}\n"] * 2
+    assert control.status()["received"] == 1
+    assert cache.stat().st_mode & 0o077 == 0, "it holds what somebody said"
+    assert not list(cache.rglob("*.txt"))
+    for kept in cache.rglob("*.json"):
+        os.utime(kept, (0, 0))
+    assert local(stub, file, "-").returncode == 0
+    assert control.status()["received"] == 2
+
+
+@pytest.mark.parametrize("cache", ["a file/cache", "/proc/nowhere"])
+def test_where_no_cache_can_be_had_the_text_comes_all_the_same(
+    stub: dict[str, str], tmp_path: Path, cache: str
+) -> None:
+    put(tmp_path / "a file", wav("one"))
+    done = local({**stub, "XDG_CACHE_HOME": str(tmp_path / cache)}, tmp_path / "a file", "-")
+    assert (done.returncode, done.stdout) == (0, f"{said(wav('one'))}\n")
+    assert "chunks_not_kept" in done.stderr
 
 
 def test_one_file_goes_into_a_folder_as_it_does_with_its_neighbours(
@@ -453,6 +481,33 @@ def test_the_bar_of_a_file_in_work_moves_with_its_chunks(tmp_path: Path, outbox:
     assert len(seen) >= 3, seen
 
 
+def test_at_a_terminal_a_file_that_waits_says_when_it_is_tried_again_and_why(
+    stub: dict[str, str], control: Control, tmp_path: Path, outbox: Path
+) -> None:
+    put(tmp_path / "inbox/cursed.wav", wav("cursed"))
+    control.mode("server_error", sha256=heard(wav("cursed")))
+    environ = {**stub, "SUBSCRIBER_RETRY_MIN_SECONDS": "300"}
+    with at_a_terminal(environ, tmp_path / "inbox", outbox) as screen:
+        screen.until(r"cursed.wav: tried again in [0-5]:\d\d: ")
+        screen.process.send_signal(signal.SIGINT)
+        code, told = screen.end()
+    assert code == 0, "nothing has failed for good"
+    assert re.search(r"^ cursed.wav +waiting +tried again in [0-5]:\d\d: ", told, re.MULTILINE)
+    assert "1 waiting." in told
+
+
+def test_a_file_that_was_forgotten_is_left_alone_and_says_so(stub: dict[str, str], inbox: Path, outbox: Path) -> None:
+    assert local(stub, inbox, outbox).returncode == 0
+    forget = [sys.executable, "-m", "subscriber", "forget", "plain.wav", "--outbox", str(outbox)]
+    assert subprocess.run(forget, check=False, env=stub, capture_output=True, timeout=120).returncode == 0
+    done = local({**stub, "COLUMNS": "200"}, inbox, outbox)
+    assert done.returncode == 0
+    assert re.search(r"^ plain.wav +left alone +it was forgotten .*: touch it", done.stdout, re.MULTILINE)
+    assert f"{len(GOOD) - 1} done before, 1 left alone." in done.stdout
+    (inbox / "plain.wav").touch()
+    assert "1 done," in local(stub, inbox, outbox).stdout
+
+
 def test_an_empty_inbox_is_done_at_once(stub: dict[str, str], tmp_path: Path, outbox: Path) -> None:
     (tmp_path / "nothing").mkdir()
     assert local(stub, tmp_path / "nothing", outbox).returncode == 0
@@ -470,6 +525,17 @@ def test_the_local_whisper_hears_the_bundled_recordings(tmp_path: Path, outbox: 
         heard = json.loads((outbox / f"{recording.path.name}.json").read_text())["text"]
         assert jiwer.wer(words(recording.text), words(heard)) < 0.1, recording.path.name
     require_nothing_left(environ)
+
+
+def test_what_the_local_whisper_said_is_known_again_whatever_its_port(tmp_path: Path) -> None:
+    """Or an interrupted recording of hours would begin anew."""
+    recording = min(recordings(), key=lambda one: one.path.stat().st_size).path
+    kept = []
+    for _ in range(2):
+        assert local(environment(XDG_CACHE_HOME=str(tmp_path)), recording, "-").returncode == 0
+        kept.append(set(tmp_path.glob("subscriber/.chunks/*/*.json")))
+    assert kept[0]
+    assert kept[0] == kept[1]
 
 
 def test_an_interrupted_run_takes_its_local_whisper_along(inbox: Path, outbox: Path) -> None:

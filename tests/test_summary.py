@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from rich.console import Console
@@ -15,6 +15,7 @@ from subscriber.model import Record, State
 from tests.claims import CLAIMED, NOW, REASON
 
 BEGAN = NOW - timedelta(minutes=1)
+LATER = NOW + timedelta(seconds=90)
 DONE = replace(CLAIMED, state=State.DONE, completed_at=NOW, created_at=NOW - timedelta(seconds=8))
 
 
@@ -28,28 +29,46 @@ def shown(*lines: Line) -> str:
     ("record", "settled", "result"),
     [
         (DONE, True, Result.DONE),
-        (replace(DONE, completed_at=BEGAN - timedelta(seconds=1)), True, Result.SKIPPED),
+        (replace(DONE, completed_at=BEGAN - timedelta(seconds=1)), True, Result.EARLIER),
         (None, True, Result.IGNORED),
         (None, False, Result.UNFINISHED),
         (CLAIMED, False, Result.UNFINISHED),
         (replace(CLAIMED, state=State.WAITING, reason=REASON), False, Result.UNFINISHED),
+        (replace(CLAIMED, state=State.WAITING, reason=REASON, next_attempt_at=NOW), False, Result.UNFINISHED),
+        (replace(CLAIMED, state=State.WAITING, reason=REASON, next_attempt_at=LATER), False, Result.WAITING),
+        (replace(CLAIMED, state=State.SKIPPED, reason=REASON), True, Result.LEFT_ALONE),
+        (replace(CLAIMED, state=State.FORGOTTEN), True, Result.LEFT_ALONE),
         (replace(CLAIMED, state=State.DEAD, reason=REASON), True, Result.FAILED),
         (replace(CLAIMED, state=State.GONE), True, Result.FAILED),
         (replace(CLAIMED, state=State.SUPERSEDED), True, Result.FAILED),
     ],
 )
 def test_every_state_of_a_record_is_a_result(record: Record | None, settled: bool, result: Result) -> None:
-    line = line_of("a.wav", record, settled=settled, began=BEGAN)
+    line = line_of("a.wav", record, settled=settled, began=BEGAN, now=NOW)
     assert line.result is result
-    assert bool(line.why) == (record is not None and result in {Result.UNFINISHED, Result.FAILED})
+    assert bool(line.why) == (record is not None and result not in {Result.DONE, Result.EARLIER})
     assert exit_code([Line("b.wav", Result.DONE), line]) == (result is Result.FAILED)
 
 
 def test_the_time_of_a_file_that_was_begun_in_an_earlier_run_counts_from_this_one() -> None:
-    took = [line_of("a", replace(DONE, created_at=at), settled=True, began=BEGAN).took_seconds for at in (NOW, BEGAN)]
-    assert took == [0.0, 60.0]
-    earlier = line_of("a", replace(DONE, created_at=BEGAN - timedelta(days=1)), settled=True, began=BEGAN)
-    assert earlier.took_seconds == 60.0
+    def took(created_at: datetime) -> float | None:
+        record = replace(DONE, created_at=created_at)
+        return line_of("a", record, settled=True, began=BEGAN, now=NOW).took_seconds
+
+    assert [took(at) for at in (NOW, BEGAN, BEGAN - timedelta(days=1))] == [0.0, 60.0, 60.0]
+
+
+def test_what_waits_says_when_it_is_tried_again_and_why() -> None:
+    record = replace(CLAIMED, state=State.WAITING, reason=REASON, next_attempt_at=LATER)
+    line = line_of("a", record, settled=False, began=BEGAN, now=NOW)
+    assert line.why == "tried again in 1:30: it said 500"
+    assert "1 waiting." in shown(line)
+    assert "Run it again for what waits" in shown(line)
+
+
+def test_where_nothing_was_done_no_sums_are_told() -> None:
+    assert "of sound" not in shown(Line("a", Result.EARLIER))
+    assert shown() == "no files.\n"
 
 
 def test_files_that_are_done_are_shown_up_to_a_limit_and_the_others_all() -> None:

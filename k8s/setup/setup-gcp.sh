@@ -124,6 +124,34 @@ ledger() {
     for field in expires_at renewed_at progress; do
         exempt "$field" || run firestore indexes fields update "$field" --collection-group="$collection" "${at[@]}" --disable-indexes
     done
+    composite_indexes
+}
+
+# What `subscriber jobs` and `explain` ask by. Listed first: an index that is there cannot be created again.
+composite_indexes() {
+    local known file index field flags
+    known=$(gcloud firestore indexes composite list "${at[@]}" --format=json 2>/dev/null | fields_of_indexes) || true
+    for file in ../../firestore/indexes/*.json; do
+        index=$(awk -F '"' '$2 == "field-path" { path = $4 } $2 == "order" { printf "%s:%s ", path, $4 }' "$file")
+        [ -n "$index" ] || fail "$file declares no index"
+        if grep -qxF "$index" <<<"$known"; then
+            continue
+        fi
+        flags=()
+        for field in $index; do
+            flags+=("--field-config=field-path=${field%:*},order=${field#*:}")
+        done
+        # Building one takes minutes; `subscriber check` tells when it is ready.
+        run firestore indexes composite create --collection-group="$collection" "${at[@]}" "${flags[@]}" --async
+    done
+}
+
+# A line for each index of the collection that is listed: its fields as `path:order `, without the name that Firestore adds.
+fields_of_indexes() {
+    awk -F '"' -v ours="/collectionGroups/$collection/indexes/" '
+        $2 == "fieldPath" { path = $4 }
+        $2 == "order" && path != "__name__" { fields = fields path ":" tolower($4) " " }
+        $2 == "name" { if (index($4, ours)) print fields; fields = "" }'
 }
 
 # A field with no exemption inherits its indexes; one that has none left has no `indexes` at all.

@@ -111,6 +111,13 @@ class InboxSource:
         with self._changed:
             return [Found(one.name, one.generation, key not in self._open) for key, one in self._seen.items()]
 
+    def deferred(self) -> list[Found]:
+        """Those that were delivered and shall not come again yet: in work, or waiting to be tried again."""
+        now = time.monotonic()
+        with self._changed:
+            open_ones = [one for one in self._open.values() if one.deliveries and one.due_at > now]
+        return [Found(one.name, one.generation, settled=False) for one in open_ones]
+
     def counts(self) -> tuple[int, int]:
         """How many messages are settled, and how many there are."""
         with self._changed:

@@ -183,6 +183,7 @@ def _delivery(subscription: str, received: ReceivedMessage) -> Delivery:
 
 def _event(record: Record) -> PubsubMessage:
     """The CloudEvent of a settled job; its id is made of what makes the job, so a second one is known as such."""
+    took = record.completed_at and record.completed_at - record.created_at
     data = {
         "bucket": record.bucket,
         "name": record.name,
@@ -190,7 +191,9 @@ def _event(record: Record) -> PubsubMessage:
         "state": str(record.state),
         "reason": {"kind": record.reason.kind, "message": record.reason.message} if record.reason else None,
         "outputs": list(record.outputs),
+        "warnings": list(record.warnings),
         "audio_seconds": record.audio_seconds,
+        "took_seconds": took.total_seconds() if took else None,
         "cost_usd": record.cost_usd,
         "model": record.model,
         "language": record.language,

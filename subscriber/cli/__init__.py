@@ -98,14 +98,18 @@ def local(
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Go on with files that come later.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, max=1000, help="Files in work at once (MAX_JOBS).")] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="With `-`: keep no answers in the user's cache folder.")
+    ] = False,
 ) -> int:
     """The same pipeline on a folder, with the local Whisper unless OPENAI_API_KEY or OPENAI_BASE_URL is set.
 
-    A second run does only what is new or has changed. Exit code 1: a file has no transcript; the table says why.
+    A second run does only what is new or has changed. Exit code 1: a file has no transcript; the table says why. What
+    was paid for is kept for a second try: in OUTBOX, with `-` for seven days in $XDG_CACHE_HOME/subscriber (~/.cache).
     """
     from subscriber.cli.local import run_local  # noqa: PLC0415
 
-    return run_local(inbox, outbox, watch=watch, jobs=jobs)
+    return run_local(inbox, outbox, watch=watch, jobs=jobs, keep_chunks=not no_cache)
 
 
 @_command("demo", "demo --keep")
@@ -155,16 +159,22 @@ def check(
 @_command(
     "explain gs://calls/2026/11/one.wav",
     "explain 'gs://calls/2026/11/one.wav#1762000000000001'",
+    "explain gs://calls/2026/11/one.wav --json",
     "explain one.wav --outbox ~/transcripts",
 )
-def explain(address: Object, outbox: Outbox = None) -> int:
+def explain(
+    address: Object,
+    outbox: Outbox = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON; docs/desk.md has its fields.")] = False,
+) -> int:
     """The whole story of one object, and what will happen to it next; exit code 1 when nothing is known of it.
 
     A name that holds # is tried whole first. Needs the daemon's environment, but not the provider's key.
     """
     from subscriber.cli.explain import explain_object  # noqa: PLC0415
 
-    return explain_object(address, outbox)
+    return explain_object(address, outbox, wants_json=as_json)
 
 
 @_command(

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from subscriber import config
 from subscriber.compose_desk import desk
-from subscriber.desk.listing import Totals, json_line, row, search, wanted
+from subscriber.desk.listing import Totals, as_document, json_line, row, search, wanted
 from subscriber.desk.tools import Desk
 from subscriber.model import Record, State
 
@@ -38,7 +38,7 @@ def list_jobs(
         records = search(tools, question, stalled=stalled)
         if as_json or not sys.stdout.isatty():
             for record in records:
-                print(json_line(record, tools.clock()))
+                print(json_line(as_document(record, tools.clock())))
             return 0
         totals = Totals()
         counted = (_counted(record, totals) for record in records)

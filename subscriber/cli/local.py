@@ -22,13 +22,13 @@ from rich.live import Live
 from rich.text import Text
 
 from subscriber import config
-from subscriber.adapters.inbox import InboxSource
+from subscriber.adapters.inbox import Found, InboxSource
 from subscriber.app import Daemon
 from subscriber.bars import Bar, bars, clock
+from subscriber.cli.chunk_folder import chunk_folder
 from subscriber.cli.running import configure_log
-from subscriber.cli.summary import Line, Result, exit_code, line_of, report
-from subscriber.compose import FolderAdapters, folder_adapters, local_settings
-from subscriber.config import Settings
+from subscriber.cli.summary import Line, Result, exit_code, line_of, report, waiting
+from subscriber.compose import OUTBOX, FolderAdapters, folder_adapters, local_settings
 from subscriber.errors import ConfigError
 from subscriber.metrics import Metrics
 from subscriber.model import Job
@@ -40,11 +40,16 @@ __all__ = ["run_local"]
 STDOUT = Path("-")
 MOST_BARS = 16
 
+LOCAL_WHISPER = "local-whisper/tiny.en"
+"""What our own server's answers are kept under: its port is another one each time."""
 
-def run_local(inbox: Path, outbox: Path, *, watch: bool = False, jobs: int | None = None) -> int:
+
+def run_local(
+    inbox: Path, outbox: Path, *, watch: bool = False, jobs: int | None = None, keep_chunks: bool = True
+) -> int:
     """0 when every file has its transcript, 1 if one has not and never will; with `-` 1 without its text.
 
-    Raises ConfigError, ConfigErrors.
+    `keep_chunks` matters with `-` alone: an OUTBOX keeps its own. Raises ConfigError, ConfigErrors.
     """
     _require_sense(inbox, outbox, watch=watch)
     console = Console(stderr=True, highlight=False)
@@ -54,11 +59,15 @@ def run_local(inbox: Path, outbox: Path, *, watch: bool = False, jobs: int | Non
         settings = local_settings(environ, base_url)
         configure_log(settings, cast("TextIO", FileProxy(console, sys.stderr)) if console.is_terminal else None)
         metrics = Metrics(settings.model)
-        with folder_adapters(settings, metrics, inbox, folder, watch=watch) as adapters:
+        chunks = chunk_folder(environ) if outbox == STDOUT and keep_chunks else None
+        provider = LOCAL_WHISPER if base_url else None
+        with folder_adapters(
+            settings, metrics, inbox, folder, watch=watch, chunks=chunks, provider=provider
+        ) as adapters:
             daemon = Daemon(settings, adapters, metrics, events)
-            with _shown(console, daemon, adapters.source):
+            with _shown(console, daemon, adapters):
                 daemon.serve(web=False)
-            lines = _lines(adapters, settings, began)
+            lines = _lines(adapters, began)
         if outbox == STDOUT:
             return _print_text(inbox, folder, lines)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # names in a terminal without UTF-8
@@ -107,12 +116,12 @@ def _provider(environ: Mapping[str, str]) -> Iterator[str | None]:
         yield f"{server.url}/v1"
 
 
-def _shown(console: Console, daemon: Daemon, source: InboxSource) -> AbstractContextManager[object]:
+def _shown(console: Console, daemon: Daemon, adapters: FolderAdapters) -> AbstractContextManager[object]:
     """Bars while the block runs: one for all files, one for each that is in work."""
     if not console.is_terminal:
         return nullcontext()
     return Live(
-        get_renderable=lambda: Group(bars(_bars(daemon, source)), *_pauses(daemon)),
+        get_renderable=lambda: Group(bars(_bars(daemon, adapters.source)), *_waits(adapters), *_pauses(daemon)),
         console=console,
         transient=True,
         redirect_stdout=False,
@@ -128,18 +137,34 @@ def _bars(daemon: Daemon, source: InboxSource) -> Iterator[Bar]:
         yield Bar(held.claim.job.name, done, seconds, f"{clock(done)} of {clock(seconds)}")
 
 
+def _waits(adapters: FolderAdapters) -> Iterator[Text]:
+    """Why nothing seems to happen to a file whose attempt has failed."""
+    for one in adapters.source.deferred()[: 2 * MOST_BARS]:
+        record = adapters.ledger.read(_job(adapters, one))
+        if record and (again := waiting(record, datetime.now(UTC))):
+            yield _line(f"{one.name}: {again}")
+
+
 def _pauses(daemon: Daemon) -> Iterator[Text]:
     for neighbour, why in daemon.outages.paused.items():
-        yield Text(printable(f"waiting for {neighbour}: {why}"), overflow="ellipsis", no_wrap=True)
+        yield _line(f"waiting for {neighbour}: {why}")
 
 
-def _lines(adapters: FolderAdapters, settings: Settings, began: datetime) -> list[Line]:
+def _line(text: str) -> Text:
+    return Text(printable(text), overflow="ellipsis", no_wrap=True)
+
+
+def _job(adapters: FolderAdapters, one: Found) -> Job:
+    return Job(adapters.inbox, one.name, one.generation, f"gs://{OUTBOX}")
+
+
+def _lines(adapters: FolderAdapters, began: datetime) -> list[Line]:
     """One a file, of its newest generation."""
     newest = {one.name: one for one in adapters.source.found()}
     lines = []
     for one in newest.values():
-        record = adapters.ledger.read(Job(adapters.inbox, one.name, one.generation, settings.output))
-        lines.append(line_of(one.name, record, settled=one.settled, began=began))
+        record = adapters.ledger.read(_job(adapters, one))
+        lines.append(line_of(one.name, record, settled=one.settled, began=began, now=datetime.now(UTC)))
     unusable = sorted(adapters.source.unusable.items())
     return lines + [Line(name, Result.FAILED, why) for name, why in unusable]
 

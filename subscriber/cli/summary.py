@@ -20,7 +20,7 @@ from subscriber.bars import clock
 from subscriber.model import Record, State
 from subscriber.text import printable
 
-__all__ = ["Line", "Result", "exit_code", "line_of", "report"]
+__all__ = ["Line", "Result", "exit_code", "line_of", "report", "waiting"]
 
 MOST_DONE_LINES = 50
 """Of files that are done. Those that are not are all shown, however many."""
@@ -28,6 +28,7 @@ MOST_DONE_LINES = 50
 REASONS = {
     State.GONE: "it vanished or changed while it was worked on: run again",
     State.SUPERSEDED: "a newer file of this name was there, or its transcript is: run again, or touch the file",
+    State.FORGOTTEN: "it was forgotten and shall not come back by itself: touch it to have it again",
 }
 """What the ledger's states mean for a folder, and what helps."""
 
@@ -36,14 +37,17 @@ class Result(StrEnum):
     """What became of a file."""
 
     DONE = "done"
-    SKIPPED = "skipped: done already"
-    IGNORED = "ignored: neither audio nor video"
+    EARLIER = "done before"
+    IGNORED = "ignored: neither audio nor video, or excluded"
+    LEFT_ALONE = "left alone"
+    WAITING = "waiting"
     UNFINISHED = "not finished"
     FAILED = "failed"
 
 
 HINTS = {
-    Result.UNFINISHED: "Run it again for what is not finished.",
+    Result.WAITING: "Run it again for what waits: it is tried again at its time.",
+    Result.UNFINISHED: "Run it again for what is not finished: what was paid for is kept.",
     Result.FAILED: "A failed file is tried again once it has changed: mend what is said of it, or touch it.",
 }
 
@@ -60,19 +64,33 @@ class Line:
     took_seconds: float | None = None
 
 
-def line_of(name: str, record: Record | None, *, settled: bool, began: datetime) -> Line:
-    """What the ledger says of a file at the end of a run that began at `began`."""
+def line_of(name: str, record: Record | None, *, settled: bool, began: datetime, now: datetime) -> Line:
+    """What the ledger says of a file at `now`, the end of a run that began at `began`."""
     if record is None:
         return Line(name, Result.IGNORED if settled else Result.UNFINISHED)
-    if record.state is State.DONE and record.completed_at:
-        if record.completed_at < began:
-            return Line(name, Result.SKIPPED)
-        took = record.completed_at - max(began, record.created_at)
-        return Line(name, Result.DONE, "", record.audio_seconds, record.cost_usd, took.total_seconds())
-    why = record.reason.message if record.reason else ""
-    if not record.state.final:
-        return Line(name, Result.UNFINISHED, why)
-    return Line(name, Result.FAILED, REASONS.get(record.state, why))
+    why = REASONS.get(record.state, record.reason.message if record.reason else "")
+    match record.state:
+        case State.DONE if record.completed_at and record.completed_at >= began:
+            took = record.completed_at - max(began, record.created_at)
+            return Line(name, Result.DONE, "", record.audio_seconds, record.cost_usd, took.total_seconds())
+        case State.DONE:
+            return Line(name, Result.EARLIER)
+        case State.SKIPPED | State.FORGOTTEN:
+            return Line(name, Result.LEFT_ALONE, why)
+        case State.CLAIMED | State.WAITING:
+            again = waiting(record, now)
+            return Line(name, Result.WAITING, again) if again else Line(name, Result.UNFINISHED, why)
+        case _:
+            return Line(name, Result.FAILED, why)
+
+
+def waiting(record: Record, now: datetime) -> str | None:
+    """When and why the file is tried again; None of one that does not wait."""
+    due = record.next_attempt_at
+    if record.state is not State.WAITING or due is None or due <= now:
+        return None
+    because = f": {record.reason.message}" if record.reason else ""
+    return f"tried again in {clock((due - now).total_seconds())}{because}"
 
 
 def exit_code(lines: Iterable[Line]) -> int:
@@ -87,9 +105,10 @@ def report(lines: Sequence[Line], took_seconds: float) -> Group:
     tables = [table for table, rows in ((_done(done), done), (_others(others), others)) if rows]
     counted = Counter(line.result for line in lines)
     counts = ", ".join(f"{counted[result]} {result}" for result in Result if counted[result]) or "no files"
-    sums = f"{clock(sum(line.audio_seconds or 0 for line in done))} of sound for {_usd(_sum(done))}"
+    sound = clock(sum(line.audio_seconds or 0 for line in done))
+    sums = [f"{sound} of sound for {_usd(_sum(done))}, in {clock(took_seconds)}."] if done else []
     hints = [hint for result, hint in HINTS.items() if counted[result]]
-    return Group(*tables, *(Text(text) for text in (f"{counts}.", f"{sums}, in {clock(took_seconds)}.", *hints)))
+    return Group(*tables, *(Text(text) for text in (f"{counts}.", *sums, *hints)))
 
 
 def _done(lines: Sequence[Line]) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from subscriber.desk.facts import BucketFacts, Finding, Level, Notification
 from subscriber.outputs import OutputLocation
 
-__all__ = ["notification_findings", "output_findings", "place_finding", "source_findings"]
+__all__ = ["echo_findings", "notification_findings", "output_findings", "place_finding", "source_findings"]
 
 FINALIZE = "OBJECT_FINALIZE"
 
@@ -37,13 +37,18 @@ def notification_findings(
     for first, second in _overlapping(finalizing):
         why = f"configs {first.id} and {second.id} both tell of the same uploads: every event comes twice"
         yield Finding(Level.WARN, subject, why, _delete(bucket, second))
-    if bucket == location.bucket and not location.covers_whole_bucket:
-        for one in finalizing:
-            if location.static_prefix.startswith(one.prefix) or one.prefix.startswith(location.static_prefix):
-                why = f"config {one.id} covers our OUTPUT: each output costs a message that we ignore"
-                yield Finding(
-                    Level.WARN, subject, why, "narrow it by --object-prefix, or move OUTPUT to its own bucket"
-                )
+    if bucket == location.bucket:
+        yield from echo_findings(finalizing, topic, location)
+
+
+def echo_findings(found: Sequence[Notification], topic: str, location: OutputLocation) -> Iterator[Finding]:
+    """Whether the notifications of OUTPUT's bucket tell us of our own outputs."""
+    for one in found:
+        if one.topic != topic or location.covers_whole_bucket or not _overlap(one.prefix, location.static_prefix):
+            continue
+        why = f"config {one.id} covers our OUTPUT: each output costs a message that we ignore"
+        remedy = "narrow it by --object-prefix, or move OUTPUT to its own bucket"
+        yield Finding(Level.WARN, f"notifications of gs://{location.bucket}", why, remedy)
 
 
 def place_finding(location: OutputLocation, sources: Sequence[str]) -> Finding:
@@ -51,6 +56,9 @@ def place_finding(location: OutputLocation, sources: Sequence[str]) -> Finding:
     if location.covers_whole_bucket and location.bucket in sources:
         why = f"OUTPUT covers all of gs://{location.bucket}, from which notifications come: the daemon will pause"
         return Finding(Level.FAIL, "output", why, f"SUBSCRIBER_OUTPUT=gs://{location.bucket}/transcripts")
+    if location.covers_whole_bucket and not sources:
+        why = f"OUTPUT covers all of gs://{location.bucket}: whether recordings come there too nobody told"
+        return Finding(Level.UNKNOWN, "output", why, "subscriber check --bucket=BUCKET")
     return Finding(Level.OK, "output", f"{location.text} can be told from the recordings")
 
 
@@ -99,8 +107,12 @@ def _requester_pays(facts: BucketFacts, subject: str, user_project: str | None) 
 def _overlapping(found: Sequence[Notification]) -> Iterator[tuple[Notification, Notification]]:
     for number, first in enumerate(found):
         for second in found[number + 1 :]:
-            if first.prefix.startswith(second.prefix) or second.prefix.startswith(first.prefix):
+            if _overlap(first.prefix, second.prefix):
                 yield first, second
+
+
+def _overlap(first: str, second: str) -> bool:
+    return first.startswith(second) or second.startswith(first)
 
 
 def _delete(bucket: str, one: Notification) -> str:

@@ -1,4 +1,4 @@
-"""The whole story of one object, on one screen: gathered here, told in lines.
+"""The whole story of one object, on one screen: gathered here, told in lines or as a document.
 
 The law of this file: it changes nothing, and says of what it could not find out that it could not.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
+from subscriber.desk.listing import as_document
 from subscriber.desk.prospects import prospect
 from subscriber.desk.rules import rule
 from subscriber.desk.tools import Desk
@@ -18,12 +20,13 @@ from subscriber.errors import Permanent
 from subscriber.model import Attempt, Job, ObjectInfo, Record, State
 from subscriber.outputs import output_version
 
-__all__ = ["Story", "gather", "tell"]
+__all__ = ["Story", "document", "gather", "tell"]
 
 SCREENFUL = 3
 """Generations that are told in full; of older ones there is one line each, of which there are at most ten."""
 
 LINES_OF_OLDER = 10
+MATCHES = "matches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,11 @@ class Output:
 
     uri: str
     verdict: str
+
+    @property
+    def matches(self) -> bool:
+        """Whether it is."""
+        return self.verdict.startswith(MATCHES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,37 @@ def tell(story: Story, desk: Desk, now: datetime) -> Iterator[str]:
         yield f"  and {len(older) - LINES_OF_OLDER} older generations"
     if story.rule:
         yield f"  no record{' of this generation' if story.records else ''}: {story.rule}"
+
+
+def document(story: Story, desk: Desk, now: datetime) -> dict[str, Any]:
+    """The same for programs; docs/desk.md has its fields, and a test compares them."""
+    live = story.live
+    return {
+        "uri": f"gs://{story.address.bucket}/{story.address.name}",
+        "generation": story.address.generation,
+        "live": live
+        and {
+            "generation": live.generation,
+            "size_bytes": live.size,
+            "content_type": live.content_type,
+            "created_at": live.created_at,
+        },
+        "live_is_known": story.live_is_known,
+        "rule": story.rule,
+        "records": [_record_document(record, story, desk, now) for record in story.records],
+    }
+
+
+def _record_document(record: Record, story: Story, desk: Desk, now: datetime) -> dict[str, Any]:
+    files = story.outputs.get(record.job)
+    return as_document(record, now) | {
+        "files": None if files is None else [asdict(file) | {"matches": file.matches} for file in files],
+        "next": _next(record, story, now, max_attempts=desk.max_attempts),
+    }
+
+
+def _next(record: Record, story: Story, now: datetime, *, max_attempts: int) -> str:
+    return prospect(record, now, max_attempts=max_attempts, live=story.live.generation if story.live else None)
 
 
 def _story(desk: Desk, address: Address) -> Story:
@@ -153,8 +192,7 @@ def _generation(record: Record, story: Story, now: datetime, *, max_attempts: in
         yield from map(_attempt, record.history)
     for output in story.outputs[record.job]:
         yield f"    output         {shown(output.uri)}: {output.verdict}"
-    coming = prospect(record, now, max_attempts=max_attempts, live=live.generation if live else None)
-    yield f"    next           {coming}"
+    yield f"    next           {_next(record, story, now, max_attempts=max_attempts)}"
 
 
 def _because(record: Record) -> str:
@@ -182,5 +220,6 @@ def _result(record: Record) -> str:
         _chunks(record),
         record.model,
         record.language,
+        f"warnings: {', '.join(record.warnings)}" if record.warnings else None,
     ]
     return ", ".join(shown(one) for one in told if one)

@@ -18,7 +18,7 @@ from subscriber.documents import to_document
 from subscriber.model import Record, State
 from subscriber.queries import Place, Wanted
 
-__all__ = ["Totals", "json_line", "row", "search", "wanted"]
+__all__ = ["Totals", "as_document", "json_line", "row", "search", "wanted"]
 
 UNFINISHED = frozenset({State.CLAIMED, State.WAITING})
 HIDDEN = {"nonce"}
@@ -63,8 +63,12 @@ def row(record: Record, now: datetime) -> tuple[str, ...]:
     )
 
 
-def json_line(record: Record, now: datetime) -> str:
+def as_document(record: Record, now: datetime) -> dict[str, Any]:
     """The ledger's document, and `uri` and `stalled`."""
     document: dict[str, Any] = {name: value for name, value in to_document(record).items() if name not in HIDDEN}
-    told = {"uri": record.job.uri, "stalled": is_stalled(record, now)}
-    return json.dumps(told | document, default=datetime.isoformat, ensure_ascii=False)
+    return {"uri": record.job.uri, "stalled": is_stalled(record, now)} | document
+
+
+def json_line(document: dict[str, Any]) -> str:
+    """One line; times as ISO 8601 writes them."""
+    return json.dumps(document, default=datetime.isoformat, ensure_ascii=False)

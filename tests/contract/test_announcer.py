@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from google.pubsub_v1.types import ReceivedMessage
 
-from subscriber.adapters.pubsub import PubSubAnnouncer
+from subscriber.adapters.pubsub import PubSubAnnouncer, _event
 from subscriber.emulators import Emulators, free_port
 from subscriber.errors import ConfigError, NeighbourDown, Transient
 from subscriber.metrics import Metrics
@@ -24,7 +26,9 @@ from tests.world import Queue, fresh
 DONE = replace(
     CLAIMED,
     state=State.DONE,
+    created_at=NOW - timedelta(seconds=61),
     completed_at=NOW,
+    warnings=("loop",),
     outputs=RESULT.outputs,
     audio_seconds=RESULT.audio_seconds,
     billed_seconds=RESULT.billed_seconds,
@@ -89,11 +93,20 @@ def test_a_transcript_is_announced_as_a_cloudevent(announcer: PubSubAnnouncer, q
         "state": "done",
         "reason": None,
         "outputs": ["gs://output/one.json", "gs://output/one.txt"],
+        "warnings": ["loop"],
         "audio_seconds": 61.5,
+        "took_seconds": 61.0,
         "cost_usd": 0.00615,
         "model": "whisper-1",
         "language": "en",
     }
+
+
+def test_the_events_fields_are_documented() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "desk.md").read_text().partition("## Completion events")[2]
+    rows = re.findall(r"^\| (`.*?) \|", told, re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert documented == json.loads(_event(DONE).data).keys()
 
 
 def test_a_dead_job_is_announced_with_its_reason(announcer: PubSubAnnouncer, queue: Queue) -> None:
@@ -106,7 +119,7 @@ def test_a_dead_job_is_announced_with_its_reason(announcer: PubSubAnnouncer, que
     assert (data["audio_seconds"], data["cost_usd"]) == (None, None), "unknown is null, never an invented 0"
 
 
-@pytest.mark.parametrize("state", [State.GONE, State.SUPERSEDED])
+@pytest.mark.parametrize("state", [State.GONE, State.SUPERSEDED, State.SKIPPED])
 def test_every_other_end_has_its_own_type(announcer: PubSubAnnouncer, queue: Queue, state: State) -> None:
     announcer.announce(replace(DEAD, state=state))
     attributes, _ = event(queue)

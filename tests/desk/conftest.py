@@ -11,7 +11,7 @@ import pytest
 
 from subscriber.emulators import Emulators
 from subscriber.whisper_server import Control, Server, StubEngine
-from tests.daemon import Daemon, command_environ, until
+from tests.daemon import Daemon, command, command_environ, until
 from tests.process.scenes import Scene
 from tests.sound import heard, wav
 from tests.world import World, new_world
@@ -53,6 +53,7 @@ def _kind(record: dict[str, Any]) -> tuple[str, str]:
 def _operate(scene: Scene) -> None:
     """Nothing here writes a record: daemons do, to which everything happens."""
     settle(scene)
+    forget_one(scene)
     fail_for_now(scene)
     die(scene, "held", 5, claim_seconds=3600)
     die(scene, "silent", 5, claim_seconds=3)
@@ -77,14 +78,23 @@ def settle(scene: Scene) -> None:
     world.upload("é" * 505 + ".wav", wav("long"))
     for number in range(3):
         world.upload(f"private/{number}.wav", wav("private"), transcribe="skip")
+    world.upload("anna.wav", wav("anna"))
+    world.upload("done/1.wav", wav("done"))
     world.upload("odd/#3 & <b>50%</b>\x1b[31m.wav", wav("odd"))
     scene.control.mode("server_error", sha256=heard(wav("cursed")))
     for number in range(5):
         world.upload(f"cursed/{number}.wav", wav("cursed"))
     daemon = started(scene, **QUICK)
-    expected = 15 * 3 + RECORDINGS * COPIES + 30 * 2 + 1 + 3 + 1 + 5
+    expected = 15 * 3 + RECORDINGS * COPIES + 30 * 2 + 1 + 3 + 1 + 1 + 1 + 5
     until(lambda: ended(daemon, *FINAL) >= expected, f"{expected} jobs are settled", 240)
     drained(daemon)
+
+
+def forget_one(scene: Scene) -> None:
+    """A tombstone, which an operator's command leaves."""
+    environ = command_environ(scene.world, scene.whisper_url, output=f"{scene.world.output}/{PREFIX}")
+    done = command(environ, "forget", f"gs://{scene.world.bucket}/anna.wav")
+    assert done.returncode == 0, done.stderr
 
 
 def fail_for_now(scene: Scene) -> None:

@@ -15,7 +15,13 @@ from typing import Any
 
 import pytest
 
-from subscriber.desk.bucket_rules import notification_findings, output_findings, place_finding, source_findings
+from subscriber.desk.bucket_rules import (
+    echo_findings,
+    notification_findings,
+    output_findings,
+    place_finding,
+    source_findings,
+)
 from subscriber.desk.facts import (
     BucketFacts,
     DeadLetterFacts,
@@ -153,6 +159,19 @@ def test_an_output_that_covers_the_recordings_bucket_fails() -> None:
     whole = OutputLocation.parse("gs://in")
     assert place_finding(whole, ["in"]).level is Level.FAIL
     assert place_finding(whole, ["other"]).level is Level.OK
+    assert place_finding(whole, []).level is Level.UNKNOWN, "before the first record nobody knows"
+    assert place_finding(OURS, []).level is Level.OK
+
+
+def test_notifications_of_the_outputs_bucket_that_tell_us_of_outputs_are_found() -> None:
+    """Also where recordings come to another bucket."""
+    (echo,) = echo_findings([FINALIZES], TOPIC, OURS)
+    assert (echo.level, echo.message) == (
+        Level.WARN,
+        "config 1 covers our OUTPUT: each output costs a message that we ignore",
+    )
+    for harmless in (replace(FINALIZES, topic="projects/p/topics/other"), replace(FINALIZES, prefix="calls/")):
+        assert not list(echo_findings([harmless], TOPIC, OURS))
 
 
 @pytest.mark.parametrize(("change", "level", "said"), OUTPUT)

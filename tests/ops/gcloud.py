@@ -1,22 +1,33 @@
-"""Runs the scripts of k8s/setup with a stub in gcloud's place, and says what they asked of it."""
+"""Command lines of gcloud: those that k8s/setup runs, by a stub in its place; those in documents; its linter."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.ops.manifests import KUBERNETES
 from tests.ops.stub_gcloud import READS
 
-__all__ = ["BUCKETS", "GcloudStub", "changes"]
+__all__ = ["BUCKETS", "GcloudStub", "changes", "complaints", "documented"]
 
 Line = list[str]
 
 BUCKETS = ("--project=my-project", "--region=europe-west1", "--bucket=recordings-of-ours", "--output=transcripts")
+
+MEANT = {
+    "$index": "field-path=a,order=ascending",
+    "$field": "a",
+    "${2:-1h}": "1h",
+    " ...": " gs://a/b gs://c",
+}
+"""In place of what a shell or a reader puts in."""
 
 
 class GcloudStub:
@@ -74,3 +85,44 @@ class GcloudStub:
 def changes(lines: list[Line]) -> list[str]:
     """The command lines that change something."""
     return [" ".join(line) for line in lines if not READS & set(line)]
+
+
+def documented(text: str) -> Iterator[Line]:
+    """Every command of gcloud in the shell blocks and between the backticks of a document."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines += re.findall(r"`([^`]*gcloud [^`]*)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    for line in lines:
+        yield from _commands(line)
+
+
+def _commands(line: str) -> Iterator[Line]:
+    """Those of a line."""
+    for written, meant in MEANT.items():
+        line = line.replace(written, meant)
+    words = shlex.shlex(line, posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    command: Line = []
+    for word in [*words, ";"]:
+        if not set(word) <= set("();<>|&"):
+            command.append(word)
+            continue
+        if "gcloud" in command:
+            yield command[command.index("gcloud") :]
+        command = []
+
+
+def complaints(commands: Iterable[str], folder: Path) -> dict[str, str]:
+    """What gcloud's own linter has against them; `folder` is for its files."""
+    asked = folder / "commands.json"
+    asked.write_text(json.dumps([{"command_string": one} for one in sorted(commands)]), encoding="utf-8")
+    linted = subprocess.run(
+        ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={asked}"],
+        env={**os.environ, "CLOUDSDK_CONFIG": str(folder / "config"), "CLOUDSDK_CORE_PROJECT": "my-project"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    verdicts = json.loads(linted.stdout)
+    assert {one["command_string"] for one in verdicts} == set(commands)
+    return {one["command_string"]: one["error_message"] for one in verdicts if not one["success"]}

@@ -24,6 +24,7 @@ class Stub:
         self.words = [one for one in arguments if not one.startswith("--")]
         flags = [one[2:].partition("=") for one in arguments if one.startswith("--")]
         self.flags = {name: value for name, _, value in flags}
+        self.repeated = {name: [value for other, _, value in flags if other == name] for name in self.flags}
         self.state = state
 
     def answer(self) -> str:
@@ -125,11 +126,27 @@ class Stub:
 
     def _indexes(self) -> str:
         self._known(f"firestore databases {self.flags['database']}")
+        if "composite" in self.words:
+            return self._composite()
         field = self.words[-1]
         if "update" in self.words:
             self._add("exempt", field)
         config = {} if field in self.state.get("exempt", []) else {"usesAncestorConfig": True}
         return json.dumps({"indexConfig": config}, indent=2)
+
+    def _composite(self) -> str:
+        kept: list[dict[str, Any]] = self.state.setdefault("indexes", [])
+        if "create" in self.words:
+            config = [dict(one.split("=") for one in field.split(",")) for field in self.repeated["field-config"]]
+            fields = [{"fieldPath": one["field-path"], "order": one["order"].upper()} for one in config]
+            # Firestore adds the name, in the last field's order.
+            fields.append({"fieldPath": "__name__", "order": fields[-1]["order"]})
+            if fields in [one["fields"] for one in kept]:
+                raise LookupError("ALREADY_EXISTS: index already exists")
+            name = f"projects/p/databases/d/collectionGroups/{self.flags['collection-group']}/indexes/{len(kept)}"
+            kept.append({"fields": fields, "name": name, "queryScope": "COLLECTION", "state": "CREATING"})
+            return ""
+        return json.dumps(kept, indent=2, sort_keys=True)
 
 
 def main() -> int:

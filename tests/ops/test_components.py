@@ -151,7 +151,7 @@ def test_the_autoscaler_that_knows_no_pauses_counts_what_a_pause_does_not_grow(t
 
 
 def test_the_other_one_asks_for_the_pods_that_there_are_while_any_of_them_is_paused(tmp_path: Path) -> None:
-    """`docs/scale.md` says why; the alerts' live test runs such expressions, here its parts are looked at."""
+    """`docs/scale.md` says why; tests/ops/long_autoscaler.py has promtool answer it, here its parts are looked at."""
     workload = manifests.overlay(tmp_path, "base", "autoscaling-keda")
     [trigger] = find(workload.documents, "ScaledObject")["spec"]["triggers"]
     query, threshold = trigger["metadata"]["query"], trigger["metadata"]["threshold"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from subscriber.config import Settings
+from subscriber.queries import every_index
 from tests.ops.gcloud import BUCKETS, GcloudStub, changes
 from tests.ops.manifests import KUBERNETES, ROOT, TOOLS
 
@@ -68,6 +69,22 @@ def test_everything_that_the_daemon_needs_is_made(made: GcloudStub) -> None:
     assert len(made.state["notifications"]) == 1
     assert [one.rpartition("/")[2] for one in made.state["ttls"]] == ["expires_at"]
     assert set(made.state["exempt"]) == {"expires_at", "renewed_at", "progress"}
+
+
+def test_every_index_that_the_commands_ask_by_is_made(made: GcloudStub) -> None:
+    fields = [one["fields"][:-1] for one in made.state["indexes"]]
+    assert {tuple((one["fieldPath"], one["order"].lower()) for one in index) for index in fields} == every_index()
+    assert all("/collectionGroups/transcriptions/" in one["name"] for one in made.state["indexes"])
+
+
+def test_an_index_of_another_collection_is_not_ours_and_a_missing_one_is_made(made: GcloudStub) -> None:
+    first, *others = made.state["indexes"]
+    elsewhere = {**first, "name": first["name"].replace("transcriptions", "transcriptions-budget")}
+    made.give(indexes=[*others, {**elsewhere, "fields": first["fields"][:1]}])
+    lines, ran = made.run(SETUP, *BUCKETS)
+    assert ran.returncode == 0, ran.stderr
+    (change,) = changes(lines)
+    assert change.startswith("firestore indexes composite create --collection-group=transcriptions")
 
 
 def test_the_workload_may_do_what_it_needs_and_each_on_one_thing_only(made: GcloudStub) -> None:

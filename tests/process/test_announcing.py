@@ -36,20 +36,22 @@ def test_every_end_has_its_event_with_its_reason(scene: Scene, pubsub: Callable[
     world = scene.world
     world.upload("done.wav", wav("done"))
     world.upload("empty.wav", b"")
+    world.upload("private.wav", wav("private"), transcribe="skip")
     world.upload("deleted.wav", wav("deleted"))
     world.storage.bucket(world.bucket).delete_blob("deleted.wav")
     world.upload("replaced.wav", wav("old"))
     world.upload("replaced.wav", wav("new"))
     daemon = scene.start(**SHORT, result_topic=events.topic)
-    told: list[dict[str, Any]] = [json.loads(event.data) for event in heard(events, 5)]
+    told: list[dict[str, Any]] = [json.loads(event.data) for event in heard(events, 6)]
     assert sorted((one["name"], one["state"], one["reason"] and one["reason"]["kind"]) for one in told) == [
         ("deleted.wav", "gone", "gone"),
         ("done.wav", "done", None),
         ("empty.wav", "dead", "empty"),
+        ("private.wav", "skipped", "skipped"),
         ("replaced.wav", "done", None),
         ("replaced.wav", "superseded", "superseded"),
     ]
-    daemon.counts(5, "settlements_total", kind="ack", result="ok")
+    daemon.counts(6, "settlements_total", kind="ack", result="ok")
     assert all(record["announced_at"] for record in world.records().values())
 
 

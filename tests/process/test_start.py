@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.daemon import Daemon
 from tests.process.scenes import Scene
 
 
@@ -25,3 +32,16 @@ def test_all_that_does_not_exist_is_named_with_the_command_that_makes_it(scene: 
     assert "SUBSCRIBER_OUTPUT: " in told
     assert "gcloud storage buckets create gs://absent" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("stop", [Daemon.term, Daemon.interrupt])
+def test_told_to_stop_while_it_still_imports_it_ends_in_peace(tmp_path: Path, stop: Callable[[Daemon], None]) -> None:
+    (tmp_path / "typer.py").write_text('import time\nprint(\'{"message": "importing"}\')\ntime.sleep(60)\n')
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    daemon = Daemon({**os.environ, "PYTHONPATH": path, "PORT": "0"})
+    try:
+        daemon.says("importing")
+        stop(daemon)
+        assert daemon.exit_code() == 0
+    finally:
+        daemon.end()
