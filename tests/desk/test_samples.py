@@ -30,7 +30,7 @@ SAMPLES = dict(re.findall(r"```console\n\$ (.*)\n((?:.*\n)*?)```", DOCUMENT + (R
 def told(text: str) -> list[str]:
     """Lines without what another run has otherwise: numbers, times, layout."""
     text = re.sub(r"(\d+ ?(s|min|h|d) ago|in \d+ (s|min|h|d)\b)", "some time off", text)
-    text = re.sub(r"\d+(\.\d+)?", "0", text.replace("\r", ""))
+    text = re.sub(r"[+-]?\d+(\.\d+)?", "0", text.replace("\r", ""))
     text = re.sub(r"\x1b\[[0-9;]*m|[─━]+", "", text)
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
