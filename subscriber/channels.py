@@ -30,6 +30,8 @@ OPTIONS = (
     # the kernel's 15 minutes. No pings without calls: servers may close a connection that sends them.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # The same for what acknowledges and passes nothing on: without it an unanswered ping is waited for for a minute.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     # By default gRPC looks for a server that was away only every two minutes; our pause is to end sooner.
     ("grpc.max_reconnect_backoff_ms", 5_000),
     # Pub/Sub takes messages of 10 MB; gRPC's own limit of 4 MB would block the subscription behind such a one.
