@@ -1,18 +1,28 @@
-"""The gRPC connections to Google's services: how long a dead one is believed in, how much one message may hold.
+"""The connections to Google's services: how long a dead one is believed in, how much one message may hold.
 
 The law of this file: a dead connection ends by itself, within the deadline of the call that meets it.
 """
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Protocol
 
 import grpc
+import requests.adapters
+import urllib3.connection
 from google.auth.exceptions import DefaultCredentialsError
 
 from subscriber.errors import ConfigError
 
-__all__ = ["open_channel"]
+__all__ = ["KeptAliveAdapter", "open_channel"]
+
+
+def _tcp_options(**options: int) -> list[tuple[int, int, int]]:
+    """As sockets take them; without those that this system does not know."""
+    known = {name: value for name, value in options.items() if hasattr(socket, name)}
+    return [(socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in known.items()]
+
 
 OPTIONS = (
     # A NAT or a firewall forgets an idle connection without a word. The timeout is also TCP's limit for bytes that
@@ -20,12 +30,33 @@ OPTIONS = (
     # the kernel's 15 minutes. No pings without calls: servers may close a connection that sends them.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # The same for what acknowledges and passes nothing on: without it an unanswered ping is waited for for a minute.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     # By default gRPC looks for a server that was away only every two minutes; our pause is to end sooner.
     ("grpc.max_reconnect_backoff_ms", 5_000),
     # Pub/Sub takes messages of 10 MB; gRPC's own limit of 4 MB would block the subscription behind such a one.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )
+
+
+HTTP_OPTIONS = [
+    *urllib3.connection.HTTPConnection.default_socket_options,
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    # Google's own firewall forgets after ten minutes. Asked once a minute it remembers, and a pooled connection that is
+    # dead all the same has ended before it is used.
+    *_tcp_options(TCP_KEEPIDLE=60, TCP_KEEPINTVL=10),
+    # Milliseconds, as gRPC's above: how long bytes may stay unacknowledged.
+    *_tcp_options(TCP_USER_TIMEOUT=10_000),
+]
+
+
+class KeptAliveAdapter(requests.adapters.HTTPAdapter):
+    """A pool for `requests` whose idle connections do not die unnoticed."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """As `requests` asks for it."""
+        super().init_poolmanager(*args, **options, socket_options=HTTP_OPTIONS)
 
 
 class _Transport(Protocol):

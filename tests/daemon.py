@@ -99,9 +99,9 @@ class Daemon:
         assert named, f"no such metric: {name}"
         return sum(sample.value for sample in named if labels.items() <= sample.labels.items())
 
-    def counts(self, least: float, name: str, **labels: str) -> float:
+    def counts(self, least: float, name: str, seconds: float = PATIENCE_SECONDS, **labels: str) -> float:
         """The metric as soon as it is at least so high."""
-        until(lambda: self.metrics(name, **labels) >= least, f"{name} {labels} reaches {least}")
+        until(lambda: self.metrics(name, **labels) >= least, f"{name} {labels} reaches {least}", seconds)
         return self.metrics(name, **labels)
 
     def says(self, message: str, seconds: float = PATIENCE_SECONDS, **fields: object) -> Line:

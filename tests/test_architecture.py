@@ -41,7 +41,7 @@ INNER = {
 EDGES = {
     "google": ("adapters.", "channels"),
     "grpc": ("adapters.", "channels"),
-    "requests": ("adapters.",),
+    "requests": ("adapters.", "channels"),
     "openai": ("adapters.",),
     "httpx2": ("adapters.", "answers"),
     "faster_whisper": ("adapters.",),

@@ -21,6 +21,7 @@ class Valve:
         self._thread = threading.Thread(target=self._loop.run_forever, name="valve", daemon=True)
         self._writers: set[asyncio.StreamWriter] = set()
         self._cut = False
+        self._age = 0
         self._passing = asyncio.Event()
         self.address = ""
 
@@ -30,7 +31,7 @@ class Valve:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._loop.call_soon_threadsafe(self._drop)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
@@ -46,6 +47,16 @@ class Valve:
         """Keep all connections and take new ones, but pass nothing on: nobody is told that the network is gone."""
         self._loop.call_soon_threadsafe(self._turn, False, False)
 
+    def forget(self) -> None:
+        """Pass nothing on that comes by today's connections, and tell nobody; new ones are served.
+
+        What a NAT or a firewall does with a connection that was idle for ten minutes.
+        """
+        asyncio.run_coroutine_threadsafe(self._grow_older(), self._loop).result(10)
+
+    async def _grow_older(self) -> None:
+        self._age += 1
+
     async def _listen(self) -> str:
         self._passing.set()
         server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
@@ -57,6 +68,10 @@ class Valve:
         (self._passing.set if passing else self._passing.clear)()
         if cut:
             self._drop()
+
+    async def _end(self) -> None:
+        self._turn(True, True)
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
 
     def _drop(self) -> None:
         for writer in self._writers:
@@ -72,15 +87,17 @@ class Valve:
         except OSError:
             writer.transport.abort()
             return
-        ends = {writer, far_writer}
+        ends, age = {writer, far_writer}, self._age
         self._writers |= ends
-        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        await asyncio.gather(self._pump(reader, far_writer, age), self._pump(far_reader, writer, age))
         self._writers -= ends
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, age: int) -> None:
         with suppress(OSError):
             while block := await reader.read(BLOCK_BYTES):
                 await self._passing.wait()
-                writer.write(block)
-                await writer.drain()
-        writer.close()
+                if age == self._age:
+                    writer.write(block)
+                    await writer.drain()
+        if age == self._age:
+            writer.close()

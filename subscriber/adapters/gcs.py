@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import requests.adapters
 import urllib3.exceptions
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
@@ -23,6 +22,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 from google.cloud.storage.retry import DEFAULT_RETRY
 
+from subscriber.channels import KeptAliveAdapter
 from subscriber.errors import (
     ConfigError,
     Gone,
@@ -36,8 +36,8 @@ from subscriber.model import ObjectInfo
 
 __all__ = ["GcsObjects"]
 
-_TIMEOUT_SECONDS = (5.0, 30.0)
-"""To connect, and of silence from the server."""
+_TIMEOUT_SECONDS = (5.0, 10.0)
+"""To connect, and of silence from the server: on a connection that is dead, too; the next try finds time below."""
 
 _RETRY_SECONDS = 20.0
 """How long one call is tried again before the outage is ours to handle: longer than a blip, shorter than a lease."""
@@ -89,7 +89,7 @@ class GcsObjects:
             remedy = "gcloud auth application-default login"
             raise ConfigError("GOOGLE_APPLICATION_CREDENTIALS", str(error), remedy) from error
         # A smaller pool (10 by default) throws connections away and shakes hands anew under load.
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections)
+        adapter = KeptAliveAdapter(pool_maxsize=connections)
         for scheme in ("https://", "http://"):
             self._client._http.mount(scheme, adapter)  # noqa: SLF001 - the client has no public way
         # For traces that nobody asked for, the client would start threads that ask for the bucket itself: for each new

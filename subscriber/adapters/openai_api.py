@@ -28,7 +28,14 @@ from subscriber.transcript import Answer, Segment, SpeechRequest, Word
 
 __all__ = ["OpenAITranscriber"]
 
+IDLE_SECONDS = 5.0
+"""A connection that was idle for longer is not used again: whatever lies in between may have forgotten it, and that a
+request on a dead one is lost is known only at its limit, when it counts as possibly billed."""
+
 CONNECT_SECONDS = 10.0
+GATEWAY_TIMEOUTS = {504, 524}
+"""Somebody in between, 524 being Cloudflare, has heard the request, passed it on and got no answer in his time."""
+
 PROBE_SECONDS = 15.0
 """A second of audio takes a provider that is well less than 5 s; the pull loop waits for the answer."""
 
@@ -114,7 +121,8 @@ class OpenAITranscriber:
     """One client for all threads; its pool of connections is larger than any number of slots."""
 
     def __init__(self, *, api_key: str | None, base_url: str, metrics: Metrics) -> None:
-        http = openai.DefaultHttpxClient(event_hooks=BOUNDS)
+        limits = httpx2.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
+        http = openai.DefaultHttpxClient(event_hooks=BOUNDS, limits=limits)
         self._client = OpenAI(api_key=api_key or "none", base_url=base_url, max_retries=0, http_client=http)
         self._key = api_key or ""
         self._metrics = metrics
@@ -237,6 +245,8 @@ def _translated(error: openai.OpenAIError, key: str) -> Exception:  # noqa: C901
             return Permanent("too_long", words)
         case openai.BadRequestError() if NOT_AUDIO.search(words):
             return Permanent("audio_rejected", words)
+        case openai.APIStatusError(status_code=status) if status in GATEWAY_TIMEOUTS:
+            return NeighbourDown("whisper", "unavailable", words, maybe_billed=True)
     # A server error, or a refusal that may be about our settings as well as about the file: the probe will tell.
     return NeighbourDown("whisper", "unavailable", words)
 

@@ -195,10 +195,10 @@ class Asker:
         except FormatRefused as refusal:
             raise self._in_another_format(question, refusal) from refusal
         except NeighbourDown as error:
+            self._count_possibly_billed(question, maybe=error.maybe_billed)
             raise self._without_model(question.model, error) from error
         except Transient as failure:
-            if failure.reason in MAYBE_BILLED:
-                self._metrics.possibly_billed_seconds.labels(question.model).inc(question.seconds)
+            self._count_possibly_billed(question, maybe=failure.reason in MAYBE_BILLED)
             raise
         self._account(question, answer)
         return answer
@@ -275,6 +275,9 @@ class Asker:
             self._metrics.model_gone.labels(model).set(1)
             self._log.error("model_gone", model=model, next_model=self.model(None), error=str(error))
         return Interrupted(f"{model} is gone; beginning anew with {self.model(None)}")
+
+    def _count_possibly_billed(self, question: Question, *, maybe: bool) -> None:
+        self._metrics.possibly_billed_seconds.labels(question.model).inc(question.seconds if maybe else 0.0)
 
     def _account(self, question: Question, answer: Answer) -> None:
         billed = billed_seconds(profile_of(question.model), question.seconds, answer.billed_seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from google.cloud.storage import Bucket
 
+from subscriber.adapters import gcs
 from subscriber.adapters.gcs import GcsObjects
 from subscriber.errors import (
     ConfigError,
@@ -24,6 +26,7 @@ from subscriber.errors import (
 )
 from subscriber.model import ObjectInfo
 from tests.stores import Store
+from tests.valve import Valve
 
 Answer = tuple[int, str]
 
@@ -35,6 +38,7 @@ class Script:
     answers: list[Answer]
     asked: list[str]
     objects: GcsObjects
+    server: str
 
     def say(self, *answers: Answer) -> Store:
         self.answers[:] = answers
@@ -47,10 +51,13 @@ def script() -> Iterator[Script]:
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def answer(self) -> None:
             asked.append(f"{self.command} {self.path.partition('?')[0]}")
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             status, body = answers.pop(0) if len(answers) > 1 else answers[0]
+            self.close_connection = not status
             if status:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
@@ -65,7 +72,8 @@ def script() -> Iterator[Script]:
         serving = threading.Thread(target=server.serve_forever, args=(0.01,))
         serving.start()
         endpoint = f"http://127.0.0.1:{server.server_port}"
-        yield Script(answers, asked, GcsObjects(connections=1, emulator=True, endpoint=endpoint, retry_seconds=1))
+        objects = GcsObjects(connections=1, emulator=True, endpoint=endpoint, retry_seconds=1)
+        yield Script(answers, asked, objects, endpoint.removeprefix("http://"))
         server.shutdown()
         serving.join()
 
@@ -185,3 +193,32 @@ def test_threads_keep_their_connections(bucket: Bucket, caplog: pytest.LogCaptur
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(use, range(16)))
     assert "pool is full" not in caplog.text
+
+
+NO_OBJECT = error(404, "No such object: bucket/a")
+
+
+def test_a_connection_that_died_in_its_sleep_costs_a_call_its_time_and_no_more(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forgotten by a NAT: no packet gets through any more, and nobody is told. Here all times are a twentieth."""
+    connect_seconds, silent_seconds = gcs._TIMEOUT_SECONDS
+    monkeypatch.setattr(gcs, "_TIMEOUT_SECONDS", (connect_seconds, silent_seconds / 20))
+    script.say(NO_OBJECT)
+    with Valve(script.server) as valve:
+        endpoint, patience = f"http://{valve.address}", gcs._RETRY_SECONDS / 20
+        objects = GcsObjects(connections=1, emulator=True, endpoint=endpoint, retry_seconds=patience)
+        assert objects.stat("bucket", "a") is None
+        valve.forget()
+        assert objects.stat("bucket", "a") is None
+    assert len(script.asked) == 2
+
+
+def test_idle_connections_are_kept_alive_and_a_dead_one_is_noticed(script: Script) -> None:
+    script.say(NO_OBJECT).objects.stat("bucket", "a")
+    adapter = script.objects._client._http.get_adapter("http://")
+    (pool,) = adapter.poolmanager.pools._container.values()
+    kept = pool.pool.get().sock
+    assert kept.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    asked = [kept.getsockopt(socket.IPPROTO_TCP, option) for option in (socket.TCP_KEEPIDLE, socket.TCP_USER_TIMEOUT)]
+    assert asked == [60, 10_000], "seconds, and milliseconds"

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from subscriber.adapters import openai_api
 from subscriber.adapters.local_whisper import LocalWhisper
 from subscriber.adapters.openai_api import OpenAITranscriber
 from subscriber.answers import LONGEST_ANSWER_BYTES
@@ -40,8 +41,12 @@ from subscriber.transcribe.profiles import Fields
 from subscriber.transcript import Answer, Segment, SpeechRequest, Word
 from subscriber.whisper_server import Control, Server, StubEngine
 from subscriber.whisper_server.kinds import BREAKS, KINDS, MANGLED, REFUSALS
+from tests.daemon import until
+from tests.valve import Valve
 
 KEY = "sk-test-0123456789abcdef"
+LIMIT_SECONDS = 10.0
+"""Of a request that is answered at once."""
 MODELS = ("whisper-1", "gpt-transcribe")
 
 
@@ -350,6 +355,8 @@ SENTENCES: list[tuple[int, str, str | None, tuple[Any, ...]]] = [
     (429, "slow down", "slow_down", (RateLimited, DEFAULT_WAIT_SECONDS)),
     (502, "bad gateway", None, (NeighbourDown, "whisper", "unavailable")),
     (503, "overloaded", None, (NeighbourDown, "whisper", "unavailable")),
+    (504, "gateway time-out", None, (NeighbourDown, "whisper", "unavailable")),
+    (524, "a timeout occurred", None, (NeighbourDown, "whisper", "unavailable")),
 ]
 
 
@@ -361,6 +368,25 @@ def test_the_providers_words_decide_and_what_nobody_knows_is_no_verdict(
     with provider(said) as url, transcriber_of(url) as transcriber:
         assert told(refusal(transcriber)) == remedy
     assert len(said.asked) == 1
+
+
+@pytest.mark.parametrize(("status", "maybe_billed"), [(500, False), (502, False), (504, True), (524, True)])
+def test_what_a_gateway_gave_up_waiting_for_may_have_been_billed(status: int, maybe_billed: bool) -> None:
+    with provider(refused_by(status, "no answer in time")) as url, transcriber_of(url) as transcriber:
+        outage = refusal(transcriber)
+    assert isinstance(outage, NeighbourDown)
+    assert outage.maybe_billed is maybe_billed
+
+
+def test_a_connection_that_was_idle_is_not_used_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgotten by a NAT, it would swallow a request until its limit, and that request may count as billed."""
+    monkeypatch.setattr(openai_api, "IDLE_SECONDS", 0.05)
+    with Valve(server.url.removeprefix("http://")) as valve, transcriber_of(f"http://{valve.address}") as transcriber:
+        ask(transcriber)
+        idle_since = time.monotonic()
+        valve.forget()
+        until(lambda: time.monotonic() - idle_since > 2 * openai_api.IDLE_SECONDS, "it was idle for too long")
+        ask(transcriber, timeout_seconds=LIMIT_SECONDS)
 
 
 @pytest.mark.parametrize("key", [KEY, "gsk_0123456789abcdef", "a+b.c/d=0123456789"])

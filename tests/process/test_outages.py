@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from subscriber.adapters.openai_api import IDLE_SECONDS
 from subscriber.emulators import free_port
 from tests.daemon import Daemon, until
 from tests.process.scenes import Scene, silent_for
 from tests.sound import wav
 from tests.valve import Valve
 from tests.world import Queue
+
+FORGOTTEN_SECONDS = 180.0
+"""From a call on a connection that is dead to the work that it was for. gRPC asks every 30 s whether it is, but only
+while a call is under way, and in a pause few are; what Pub/Sub has sent on it comes again when its lease is over."""
 
 RESUME_SECONDS = 30.0
 """From a neighbour's return to work, as promised."""
@@ -62,6 +67,27 @@ def test_any_neighbour_that_goes_away_is_waited_for_with_a_line_in_and_a_line_ou
     assert scene.record("one.wav")["attempts"] == 0
     assert [len(daemon.said(line, neighbour=name)) for line in ("paused", "resumed")] == [1, 1]
     assert scene.requests(wav()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_connections_that_died_in_their_sleep_cost_minutes_and_no_attempt(
+    scene: Scene, neighbour: tuple[str, Valve, Daemon]
+) -> None:
+    """The worst of their kind: whatever lies in between acknowledges all packets, passes none on and tells nobody."""
+    _, valve, daemon = neighbour
+    scene.world.upload("one.wav", wav("one"))
+    daemon.counts(1, "settlements_total", kind="ack", result="ok")
+    idle_since = time.monotonic()
+    until(lambda: time.monotonic() - idle_since > IDLE_SECONDS, "a connection to the provider has had its day")
+    valve.forget()
+    scene.world.upload("two.wav", wav("two"))
+    forgotten_at = time.monotonic()
+    daemon.counts(2, "settlements_total", kind="ack", result="ok", seconds=2 * FORGOTTEN_SECONDS)
+    assert time.monotonic() - forgotten_at < FORGOTTEN_SECONDS
+    assert len(daemon.said("attempt")) == len(daemon.said("attempt", outcome="transcribed", attempt=1)) == 2
+    assert scene.record("two.wav")["attempts"] == 0
+    assert (scene.requests(wav("one")), scene.requests(wav("two"))) == (1, 1)
 
 
 def gives_up_after(attempts: int, queue: Queue, dead_letters: Queue) -> None:

@@ -99,8 +99,8 @@ class Watch:
         granted = name == "decide_claim"
         if granted:
             self._granted_at[after.name, str(after.generation)] = self._world.clock.now
-        if after.epoch != (before.epoch if before else 0) + granted:
-            self.complain("epochs grow", f"{before.epoch if before else 0} became {after.epoch} by {name}")
+        if before and after.epoch != before.epoch + granted:
+            self.complain("epochs grow", f"{before.epoch} became {after.epoch} by {name}")
         if before and before.state.final and not (name == "decide_announced" and after.state is before.state):
             self.complain("fence", f"{name} changed a record that was {before.state}")
         claim = told.get("claim")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from subscriber.adapters.folder import FolderObjects
-from subscriber.errors import FormatRefused, Interrupted, NeighbourDown, Transient
+from subscriber.errors import FormatRefused, Interrupted, NeighbourDown, SubscriberError, Transient
 from subscriber.model import ObjectInfo
 from subscriber.transcribe import asking as module
 from subscriber.transcribe.asking import Asking
@@ -248,11 +248,14 @@ def test_every_request_is_counted_with_its_price(tmp_path: Path) -> None:
     assert process.sample("cost_usd_total", model="whisper-1") == pytest.approx(0.03)
 
 
-def test_an_answer_that_never_came_counts_as_possibly_billed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "failure", [Transient("no_answer", "no answer"), NeighbourDown("whisper", "unavailable", "504", maybe_billed=True)]
+)
+def test_an_answer_that_never_came_counts_as_possibly_billed(tmp_path: Path, failure: SubscriberError) -> None:
     provider = Provider()
-    provider.script = fails(Transient("no_answer", "no answer"))
+    provider.script = fails(failure)
     process = Process(tmp_path, provider)
-    with pytest.raises(Transient):
+    with pytest.raises(type(failure)):
         ask(process)
     assert process.sample("possibly_billed_seconds_total", model="whisper-1") == 3.0
     assert process.sample("billed_seconds_total", model="whisper-1") == 0.0
