@@ -107,7 +107,7 @@ class _Plan:
         world = self._world
         if world.clock.now > FAULTS_END_AT + PATIENCE_SECONDS:
             return True
-        if self._to_come or world.subscription.waiting:
+        if self._to_come or world.operator.to_come or world.subscription.waiting:
             return False
         records = (world.database.records.get(job) for job in world.jobs)
         return all(record and record.state.final for record in records)

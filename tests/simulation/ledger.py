@@ -60,6 +60,7 @@ class Database:
         self._world.watch.committed(by, found.record, record, decide)
         self.records[job] = record
         self._numbers[job] = found.number + 1
+        self._world.operator.hears(job, record)
         return found.number + 1
 
 

@@ -193,6 +193,12 @@ MUTATIONS = (
         ((pipeline, "decide_claim"),),
         _misreading(lambda found: replace(found, state=State.WAITING) if found.state.final else found),
     ),
+    Mutation(
+        "the message of a replay is settled with the end before it",
+        "ack after end",
+        ((settlement, "_came_after"),),
+        lambda _, __: False,
+    ),
     Mutation("a takeover keeps the epoch", "epochs grow", ((pipeline, "decide_claim"),), _claim_in_the_old_epoch),
     Mutation(
         "a release costs an attempt",

@@ -78,7 +78,7 @@ class Subscription:
         """Settled, also by an older delivery's id."""
         for ack_id in ack_ids:
             one = self._by_ack_id[ack_id]
-            self._world.watch.acked(host, one.message.id, one.job)
+            self._world.watch.acked(host, one.message, one.job)
             if self._world.chance.random() >= self.lost_acks:
                 self.waiting.pop(one.message.id, None)
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from subscriber.decisions import Refusal
+from subscriber.decisions import Refusal, first_epoch
 from subscriber.errors import ClaimLost
-from subscriber.model import Job, ObjectInfo, Outcome, Record, State
+from subscriber.model import Job, Message, ObjectInfo, Outcome, Record, State
 from subscriber.transcribe.asking import LOOK_AGAIN_SECONDS
 from tests.simulation.clockwork import Host
 from tests.simulation.promises import Violation
@@ -50,6 +51,7 @@ class Watch:
         self._told: set[tuple[Job, int]] = set()
         self._stored: dict[str, float] = {}
         self._granted_at: dict[tuple[str, str], float] = {}
+        self._reopened_at: dict[Job, datetime] = {}
         self._made_way: dict[str, Host] = {}
         self.found: Violation | None = None
 
@@ -96,11 +98,15 @@ class Watch:
         self._world.tell(
             f"{host.name} writes {after.name} #{after.generation}: {after.state}, epoch {after.epoch} ({name})"
         )
-        granted = name == "decide_claim"
+        granted, reopened = name == "decide_claim", name == "decide_reopening"
         if granted:
             self._granted_at[after.name, str(after.generation)] = self._world.clock.now
-        if before and after.epoch != before.epoch + granted:
-            self.complain("epochs grow", f"{before.epoch} became {after.epoch} by {name}")
+        epoch = before.epoch if before else first_epoch(after.created_at)
+        if after.epoch != epoch + (granted or reopened):
+            self.complain("epochs grow", f"{epoch} became {after.epoch} by {name}")
+        if reopened:
+            self._reopened_at[after.job] = now
+            return
         if before and before.state.final and not (name == "decide_announced" and after.state is before.state):
             self.complain("fence", f"{name} changed a record that was {before.state}")
         claim = told.get("claim")
@@ -133,10 +139,10 @@ class Watch:
 
     # Messages
 
-    def acked(self, host: Host, message_id: str, job: Job | None) -> None:
-        """Pub/Sub hears that a message is settled."""
-        self._world.tell(f"{host.name} acks message {message_id}")
-        if job is None:
+    def acked(self, host: Host, message: Message, job: Job | None) -> None:
+        """Pub/Sub hears that a message is settled. One from before a replay was about the end before."""
+        self._world.tell(f"{host.name} acks message {message.id}")
+        if job is None or message.published_at < self._reopened_at.get(job, message.published_at):
             return
         record = self._world.database.records.get(job)
         if record is None or not record.state.final:

@@ -11,6 +11,7 @@ from subscriber.model import Job
 from tests.simulation.bucket import Buckets
 from tests.simulation.clockwork import Clockwork, Host
 from tests.simulation.ledger import Database
+from tests.simulation.operator import Operator
 from tests.simulation.pod import Pod
 from tests.simulation.provider import DOUBTFUL, Provider
 from tests.simulation.subscription import Subscription
@@ -42,6 +43,7 @@ class World:
         self.jobs: list[Job] = []
         self.ambushes: dict[tuple[str, str, int], Callable[[], object]] = {}
         """What befalls a pod, by its name, a neighbour and the number of its call there."""
+        self.operator = Operator(self, seed)
         self._disturbed_at: dict[Host, float] = {}
         self._chunks: dict[tuple[str, int], list[str]] = {}
 
