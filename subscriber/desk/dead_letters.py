@@ -48,17 +48,17 @@ def drain(desk: Desk, source: Source, subscription: str, plan: Plan) -> Iterator
     try:
         for deliveries in _batches(source, subscription, left):
             told = [_read(desk, delivery, plan) for delivery in deliveries]
-            steps = [step for step in told if isinstance(step, Step)]
             if notify:
+                steps = [step for step in told if isinstance(step, Step)]
                 notify([notice(step.job) for step in steps if step.deed not in NOTHING_TO_DO])
-            pairs = list(zip(deliveries, told, strict=True))
-            left |= {one.message.id: one.ack_id for one, step in pairs if plan.dry_run or isinstance(step, Stray)}
-            if done := [one.ack_id for one, _ in pairs if one.message.id not in left]:
-                source.ack(subscription, done)
+                pairs = zip(deliveries, told, strict=True)
+                if done := [left.pop(one.message.id) for one, step in pairs if isinstance(step, Step)]:
+                    source.ack(subscription, done)
             yield from told
     finally:
-        with suppress(SubscriberError):  # they come back by themselves, only later
-            source.extend(subscription, list(left.values()), 0)
+        if left:
+            with suppress(SubscriberError):  # they come back by themselves, only later
+                source.extend(subscription, list(left.values()), 0)
 
 
 def _batches(source: Source, subscription: str, left: dict[str, str]) -> Iterator[Sequence[Delivery]]:
@@ -68,8 +68,9 @@ def _batches(source: Source, subscription: str, left: dict[str, str]) -> Iterato
         empty = 0 if deliveries else empty + 1
         if deliveries:
             source.extend(subscription, [one.ack_id for one in deliveries], HELD_SECONDS)
-        left |= {one.message.id: one.ack_id for one in deliveries if one.message.id in left}
-        if new := [one for one in deliveries if one.message.id not in left]:
+        new = [one for one in deliveries if one.message.id not in left]
+        left |= {one.message.id: one.ack_id for one in deliveries}
+        if new:
             yield new
 
 
