@@ -103,9 +103,11 @@ def test_short_names_take_the_project_and_the_first_subscription_stays_first() -
         GOOGLE_CLOUD_PROJECT="demo",
         SUBSCRIBER_SUBSCRIPTION="live, projects/other/subscriptions/replay,live",
         SUBSCRIBER_RESULT_TOPIC="results",
+        SUBSCRIBER_REPLAY_TOPIC="replays",
     )
     assert settings.subscription == ("projects/demo/subscriptions/live", "projects/other/subscriptions/replay")
     assert settings.result_topic == "projects/demo/topics/results"
+    assert settings.replay_topic == "projects/demo/topics/replays"
 
 
 def test_twice_as_many_jobs_as_slots_are_in_work_unless_told_otherwise() -> None:

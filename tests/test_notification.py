@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subscriber.errors import NotForUs
-from subscriber.model import Job, Message
-from subscriber.notification import MEDIA_ENDINGS, Notice, Selection, parse
+from subscriber.model import Job, Message, ObjectInfo
+from subscriber.notification import MEDIA_ENDINGS, Notice, Selection, parse, written
 
 GENERATION = 1762000000000001
 FINALIZED = "google.cloud.storage.object.v1.finalized"
@@ -331,3 +331,15 @@ def reason(arrived: Message) -> str:
     with pytest.raises(NotForUs) as refused:
         parse(arrived)
     return refused.value.reason
+
+
+@given(name=st.text(min_size=1, max_size=100), size=st.none() | st.integers(0, 2**62), kind=st.none() | st.text())
+def test_what_we_publish_is_read_as_cloud_storages_own(name: str, size: int | None, kind: str | None) -> None:
+    notice = Notice("bucket", name, 1762000000000001, kind, size)
+    attributes, data = written(notice)
+    assert parse(Message("1", attributes, data, datetime.now(UTC))) == notice
+
+
+def test_an_object_tells_what_its_notification_would() -> None:
+    info = ObjectInfo("bucket", "one.wav", 7, 32_044, "audio/wav")
+    assert Notice.of(info) == Notice("bucket", "one.wav", 7, "audio/wav", 32_044)

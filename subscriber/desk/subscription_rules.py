@@ -62,7 +62,7 @@ def replay_findings(topic: str | None, sources: Mapping[str, str], *, may_publis
     else:
         why = f"no subscription of SUBSCRIPTION pulls from {topic}: what is replayed never arrives"
         create = f"gcloud pubsub subscriptions create NAME --topic={topic} --ack-deadline=60 --expiration-period=never"
-        yield Finding(Level.WARN, subject, why, f"{create}, and name it second in SUBSCRIBER_SUBSCRIPTION")
+        yield Finding(Level.WARN, subject, f"{why}; name one second in SUBSCRIBER_SUBSCRIPTION", create)
 
 
 def _kind(facts: SubscriptionFacts) -> Finding:

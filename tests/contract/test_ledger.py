@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import uuid4
 
 import pytest
 
 from subscriber.decisions import Refusal, Verdict
+from subscriber.desk.reopening import Deed, decide_reopening
 from subscriber.errors import ClaimLost
 from subscriber.model import SCHEMA_VERSION, Claim, Outcome, Record, State
 from tests.claims import BY_OWNER, CLAIMED, JOB, RESULT, AnyLedger, at_once, claim, claiming, claims_of, found, put
@@ -151,3 +154,24 @@ def test_the_ledgers_time_is_fresh_at_every_read(ledger: AnyLedger, record: Reco
     first, second = (ledger.transact(JOB, lambda _, now: Verdict(now)) for _ in range(2))
     assert first < second
     assert abs(datetime.now(UTC) - second) < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("salt", ["", "salt"])
+def test_a_settled_job_that_is_replayed_is_claimed_anew_and_fences_whoever_had_it(ledger: AnyLedger, salt: str) -> None:
+    theirs = claim(ledger)
+    ledger.transact(JOB, BY_OWNER["bury"](theirs))
+    reopen = partial(decide_reopening, job=JOB, nonce="operator", salt=salt)
+    assert ledger.transact(JOB, reopen) is Deed.REOPEN
+    for deed in BY_OWNER.values():
+        with pytest.raises(ClaimLost):
+            ledger.transact(JOB, deed(theirs))
+    ours = claim(ledger)
+    assert (ours.epoch, ours.attempt, ours.salt) == (theirs.epoch + 2, 1, salt)
+    assert ledger.transact(JOB, partial(decide_reopening, job=JOB, nonce="late", salt="other")) is Deed.IN_WORK
+    assert found(ledger).nonce == ours.nonce
+
+
+def test_two_operators_reopen_a_job_once(ledger: AnyLedger) -> None:
+    ledger.transact(JOB, BY_OWNER["bury"](claim(ledger)))
+    deeds = at_once(3, lambda: ledger.transact(JOB, partial(decide_reopening, job=JOB, nonce=uuid4().hex, salt="")))
+    assert sorted(deeds) == [Deed.NOTIFY, Deed.NOTIFY, Deed.REOPEN]

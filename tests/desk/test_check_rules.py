@@ -40,7 +40,7 @@ from subscriber.desk.other_rules import (
     model_findings,
     retirement_findings,
 )
-from subscriber.desk.subscription_rules import subscription_findings
+from subscriber.desk.subscription_rules import replay_findings, subscription_findings
 from subscriber.outputs import OutputLocation
 from subscriber.queries import every_index
 from subscriber.transcribe.profiles import OPENAI_RETIREMENT
@@ -137,6 +137,22 @@ def test_what_is_set_up_well_is_ok_throughout() -> None:
     assert {finding.level for finding in found} == {Level.OK}
 
 
+REPLAYS = [
+    (TOPIC, {"live": "other", "second": TOPIC}, True, Level.OK, "is pulled after live uploads"),
+    (TOPIC, {"live": "other", "second": TOPIC}, False, Level.FAIL, "does not exist or we must not publish"),
+    (TOPIC, {"live": TOPIC}, True, Level.WARN, "is also the live one"),
+    (TOPIC, {"live": "other"}, True, Level.WARN, "never arrives"),
+    (None, {"live": "other"}, True, Level.WARN, "is not set"),
+]
+
+
+@pytest.mark.parametrize(("topic", "sources", "may_publish", "level", "said"), REPLAYS)
+def test_each_way_that_replays_go(
+    topic: str | None, sources: dict[str, str], may_publish: bool, level: Level, said: str
+) -> None:
+    require(replay_findings(topic, sources, may_publish=may_publish), level, said)
+
+
 @pytest.mark.parametrize(("change", "level", "said"), SUBSCRIPTION)
 def test_each_setting_of_a_subscription(change: dict[str, Any], level: Level, said: str) -> None:
     require(subscription(replace(GOOD, **change)), level, said)
@@ -228,6 +244,7 @@ def remedies() -> list[str]:
     found = [one for change, _, _ in SUBSCRIPTION for one in subscription(replace(GOOD, **change))]
     found += [one for change, _, _ in OUTPUT for one in output(replace(BUCKET, **change))]
     found += [one for some, where, _, _ in NOTIFICATIONS for one in notification_findings("in", some, TOPIC, where)]
+    found += [one for topic, sources, may, _, _ in REPLAYS for one in replay_findings(topic, sources, may_publish=may)]
     found += ledger(LedgerFacts(frozenset(), frozenset(), frozenset()))
     commands = [part for one in found for part in re.split(r" (?:&&|\|) ", one.remedy) if part.startswith("gcloud")]
     return sorted(set(commands))

@@ -138,11 +138,13 @@ class Process:
         if self.provider.down:
             raise self.provider.down
 
-    def question(self, pcm: bytes, *, index: int = 0, start: float = 0.0, hints: Hints | None = None) -> Question:
+    def question(
+        self, pcm: bytes, *, index: int = 0, start: float = 0.0, hints: Hints | None = None, salt: str = ""
+    ) -> Question:
         """A chunk that is sound from its first to its last second."""
         end = start + len(pcm) / 2 / SAMPLE_RATE
         span = ChunkSpan(index, start, end, loud=((start, end),))
-        return self.asker.question(pcm, span, self.asker.model(None), hints or self.options.hints)
+        return self.asker.question(pcm, span, self.asker.model(None), hints or self.options.hints, salt=salt)
 
     def recording(
         self, lane: Lane, held: HeldClaim | None = None, stall: StallClock | None = None

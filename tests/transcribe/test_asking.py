@@ -96,6 +96,15 @@ def test_whatever_is_asked_otherwise_is_asked_anew(tmp_path: Path, change: dict[
     assert len(provider.requests) == 2
 
 
+def test_a_salt_asks_anew_and_is_resumed_by_whoever_has_the_same(tmp_path: Path) -> None:
+    provider = Provider()
+    ask(Process(tmp_path, provider))
+    for salt in ("one", "two"):
+        for _ in range(2):
+            ask(Process(tmp_path, provider), salt=salt)
+    assert len(provider.requests) == 3
+
+
 @pytest.mark.parametrize("version", ["CUTTER_VERSION", "JUDGE_VERSION"])
 def test_a_new_cutter_or_judge_asks_anew(tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     provider = Provider()
