@@ -30,7 +30,7 @@ def prospect(record: Record, now: datetime, *, max_attempts: int, live: int | No
     if is_stalled(record, now):
         return (
             f"Stalled: free since {moment(free_since(record), now)}, but its message has not come. It may have been "
-            "dead-lettered, or no daemon runs. Replay it, or upload the object again."
+            "dead-lettered, or no daemon runs. `subscriber replay --stalled` has it delivered again."
         )
     return {**_FINAL, State.CLAIMED: _claimed, State.WAITING: _waiting}[record.state](record, now, max_attempts, live)
 
@@ -62,7 +62,7 @@ def _done(record: Record, _: datetime, __: int, live: int | None) -> str:
 
 
 def _dead(_: Record, __: datetime, ___: int, ____: int | None) -> str:
-    return "Nothing by itself: redeliveries are acked. Replay it, or upload the object again, to have it tried anew."
+    return "Nothing by itself: redeliveries are acked. `subscriber replay`, or a new upload, has it tried anew."
 
 
 def _gone(_: Record, __: datetime, ___: int, live: int | None) -> str:

@@ -36,7 +36,7 @@ def ended(state: State) -> Record:
         (replace(SILENT, renewed_at=NOW - timedelta(hours=1)), LIVE, "Stalled: free since"),
         (ended(State.DONE), LIVE, "Nothing: it is done; a redelivery is acked as a duplicate."),
         (ended(State.DONE), LIVE + 1, "is newer, and has a job of its own"),
-        (ended(State.DEAD), LIVE, "Nothing by itself: redeliveries are acked. Replay it"),
+        (ended(State.DEAD), LIVE, "Nothing by itself: redeliveries are acked. `subscriber replay`"),
         (ended(State.GONE), None, "deleted before its turn."),
         (ended(State.GONE), LIVE + 1, "is live now, and has a job of its own"),
         (ended(State.SUPERSEDED), LIVE + 1, "a newer generation came before its turn"),

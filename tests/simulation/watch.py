@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from subscriber.decisions import Refusal
+from subscriber.decisions import Refusal, first_epoch
 from subscriber.errors import ClaimLost
 from subscriber.model import Job, ObjectInfo, Outcome, Record, State
 from subscriber.transcribe.asking import LOOK_AGAIN_SECONDS
@@ -99,8 +99,9 @@ class Watch:
         granted = name == "decide_claim"
         if granted:
             self._granted_at[after.name, str(after.generation)] = self._world.clock.now
-        if after.epoch != (before.epoch if before else 0) + granted:
-            self.complain("epochs grow", f"{before.epoch if before else 0} became {after.epoch} by {name}")
+        epoch = before.epoch if before else first_epoch(after.created_at)
+        if after.epoch != epoch + granted:
+            self.complain("epochs grow", f"{epoch} became {after.epoch} by {name}")
         if before and before.state.final and not (name == "decide_announced" and after.state is before.state):
             self.complain("fence", f"{name} changed a record that was {before.state}")
         claim = told.get("claim")
