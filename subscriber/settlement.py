@@ -14,7 +14,7 @@ from subscriber.errors import SubscriberError
 from subscriber.lease import LeaseKeeper
 from subscriber.log import get_logger
 from subscriber.metrics import Metrics
-from subscriber.model import Delivery, Ending, Outcome
+from subscriber.model import Delivery, Ending, Outcome, Record
 from subscriber.ports import Source
 
 __all__ = ["SETTLEMENT", "Settlement", "Settler"]
@@ -68,7 +68,13 @@ class Settler:
         self._log = get_logger()
 
     def settle(self, deliveries: Sequence[Delivery], ending: Ending) -> None:
-        """Settle all deliveries of a job alike; the first one was in work, the others only waited."""
+        """Settle all deliveries of a job alike; the first one was in work, the others only waited.
+
+        But not those that came after its end, of which they may know nothing.
+        """
+        if later := [one for one in deliveries[1:] if _came_after(one, ending.record)]:
+            self.settle(later, Ending(Outcome.EARLY, "replayed"))
+            deliveries = [one for one in deliveries if one not in later]
         if not deliveries:
             return
         for delivery in deliveries:
@@ -98,3 +104,12 @@ class Settler:
             self._metrics.settlements.labels(kind, "error").inc(len(deliveries))
         else:
             self._metrics.settlements.labels(kind, "ok").inc(len(deliveries))
+
+
+def _came_after(delivery: Delivery, record: Record | None) -> bool:
+    """Whether this may be the message of a replay that reopened the job while we still told of its end.
+
+    Both clocks are Google's, and between the end and that message lie the operator's own calls.
+    """
+    ended = record.completed_at if record else None
+    return ended is not None and delivery.message.published_at > ended

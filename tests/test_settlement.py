@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from subscriber.errors import NeighbourDown, Refused
 from subscriber.lease import LeaseKeeper
 from subscriber.metrics import Metrics
-from subscriber.model import Delivery, Ending, Message, Outcome
+from subscriber.model import Delivery, Ending, Message, Outcome, State
 from subscriber.settlement import SETTLEMENT, Settlement, Settler
+from tests.claims import CLAIMED
 
 PUBLISHED = datetime(2026, 11, 1, tzinfo=UTC)
 TABLE = {
@@ -86,8 +88,10 @@ class Counter:
         }
 
 
-def delivery(message_id: str, ack_id: str = "", subscription: str = "live") -> Delivery:
-    return Delivery(Message(message_id, {}, b"", PUBLISHED), subscription, ack_id or f"ack {message_id}")
+def delivery(
+    message_id: str, ack_id: str = "", subscription: str = "live", published_at: datetime = PUBLISHED
+) -> Delivery:
+    return Delivery(Message(message_id, {}, b"", published_at), subscription, ack_id or f"ack {message_id}")
 
 
 def test_the_table_is_total_and_as_it_was_decided() -> None:
@@ -152,6 +156,25 @@ def test_those_who_waited_are_settled_alike_but_only_one_is_transcribed(outcome:
         assert counter.outcomes() == {outcome: 4.0}
     told = [ack_ids for _, _, ack_ids in counter.wire.told]
     assert told == ([] if outcome is Outcome.LOST else [("ack 0", "ack 1", "ack 2", "ack 3")])
+
+
+def test_a_message_that_came_after_the_jobs_end_is_not_acked_with_it() -> None:
+    """An operator may have reopened the job meanwhile: its message would be lost."""
+    counter = Counter(leased=2)
+    ended = replace(CLAIMED, state=State.DEAD, completed_at=PUBLISHED + timedelta(minutes=1))
+    late = delivery("late", published_at=PUBLISHED + timedelta(minutes=1, seconds=0.1))
+    counter.leases.hold([late])
+    counter.wire.told.clear()
+    counter.settler.settle([*counter.deliveries, late], Ending(Outcome.EXHAUSTED, record=ended))
+    assert counter.wire.told == [("extend 0", "live", ("ack late",)), ("ack", "live", ("ack 0", "ack 1"))]
+    assert counter.outcomes() == {"exhausted": 2.0, "early": 1.0}
+
+
+def test_the_message_that_the_job_was_claimed_by_is_acked_with_it() -> None:
+    counter = Counter()
+    ended = replace(CLAIMED, state=State.DEAD, completed_at=PUBLISHED)
+    counter.settler.settle(counter.deliveries, Ending(Outcome.EXHAUSTED, record=ended))
+    assert counter.wire.told == [("ack", "live", ("ack 0",))]
 
 
 def test_each_subscription_is_told_of_its_own_messages() -> None:
