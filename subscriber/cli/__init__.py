@@ -272,6 +272,39 @@ def forget(
     return forget_object(address, outbox, dry_run=dry_run)
 
 
+@_command(
+    "backfill gs://calls/2026/ --dry-run",
+    "backfill gs://calls/2026/ --rate 120",
+    "backfill gs://calls --since 3d",
+)
+def backfill(
+    place: Annotated[str, typer.Argument(metavar="gs://BUCKET[/PREFIX]", help="Objects whose names begin so.")],
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Publish nothing: say how many, how long, for how much.")
+    ] = False,
+    rate: Annotated[int, typer.Option(min=1, max=6000, help="Notifications a minute.")] = 60,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Objects that came since: 90m, 36h, 7d, or an ISO 8601 time.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Publish so many at most.")] = None,
+    after: Annotated[str, typer.Option(metavar="NAME", help="Go on behind this object, in the order of names.")] = "",
+    verify_outputs: Annotated[
+        bool, typer.Option("--verify-outputs", help="Also done ones whose files are missing or not of their source.")
+    ] = False,
+) -> int:
+    """Find objects without a transcript of their live generation, and have the daemon told of them.
+
+    What the daemon would ignore is left, and so is what is done, in work, dead or forgotten by the ledger. The
+    notifications go to REPLAY_TOPIC at a steady rate; live uploads are pulled first. Run it as often as you like: what
+    is published twice is transcribed once. When it is stopped, it prints the command that goes on.
+    """
+    from subscriber.cli.backfill import Wish, run_backfill  # noqa: PLC0415
+
+    wish = Wish(place, rate, after, since, limit, verify_outputs=verify_outputs)
+    return run_backfill(wish, dry_run=dry_run)
+
+
 @_command("config", "config --markdown")
 def config(
     markdown: Annotated[bool, typer.Option("--markdown", help="The README's table instead.")] = False,
