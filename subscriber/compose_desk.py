@@ -48,24 +48,15 @@ def means(environ: Mapping[str, str], objects: Objects) -> Iterator[Means]:
     from subscriber.lengths import seconds_of  # noqa: PLC0415
 
     settings = Settings.from_environ(_keyless(environ))
-    try:
-        price = tariff(settings.price_usd_per_minute, settings.openai_base_url)(settings.model[0])
-    except ValueError:
-        price = None
     limits = Limits(max_audio_seconds=settings.max_audio_seconds)
     with DecoderPool() as decoders:
         yield Means(
             probe=partial(seconds_of, objects=objects, decoders=decoders, limits=limits),
             model=settings.model[0],
-            usd_per_minute=price,
+            usd_per_minute=_usd_per_minute(settings),
             slots=settings.whisper_concurrency,
             chunk_seconds=settings.chunk_seconds,
         )
-
-
-def _keyless(environ: Mapping[str, str]) -> dict[str, str]:
-    """Whoever is on call needs no key of the provider's: nothing here asks it."""
-    return {**{name: value for name, value in environ.items() if name not in KEYS}, "OPENAI_API_KEY": "unused"}
 
 
 def ledger_project(settings: Settings) -> str:

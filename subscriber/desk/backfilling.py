@@ -6,14 +6,17 @@ What is found may be stale a moment later: whoever is notified in vain meets the
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from itertools import islice
 
 from subscriber.desk.prospects import is_stalled
+from subscriber.desk.reopening import decide_rewriting
 from subscriber.desk.rules import require_wanted
 from subscriber.desk.tools import Desk
 from subscriber.desk.transcripts import fault, found_among
@@ -88,7 +91,13 @@ def survey(desk: Desk, scope: Scope) -> Iterator[Candidate]:
 
 
 def notify(desk: Desk, candidate: Candidate) -> None:
-    """Have the daemon told of a wanted object. Raises ConfigError, NeighbourDown."""
+    """Have the daemon told of a wanted object, whose record is reopened first if it is done.
+
+    After a crash in between, the job waits for a message that never comes: it is found as stalled. Raises ConfigError,
+    NeighbourDown.
+    """
+    if candidate.standing is Standing.SPOILED:
+        desk.ledger.transact(_job(desk, candidate.found), partial(decide_rewriting, nonce=uuid.uuid4().hex))
     desk.notifier.notify([Notice.of(candidate.found)])
 
 
