@@ -34,6 +34,9 @@ __all__ = ["Wish", "run_backfill"]
 RECENT_RECORDS = 300
 """One page of the ledger tells how fast jobs are done."""
 
+LINE_EVERY = 100
+"""Published ones; a line of log for each would be as long as the list of objects."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -139,9 +142,9 @@ class _Backfill:
             time.sleep(max(0.0, due - time.monotonic()))
             due = time.monotonic() + interval
             notify(self._tools, candidate)
-            if not self._console.is_terminal and (account.wanted + 1) % self._wish.per_minute == 0:
+            if not self._console.is_terminal and (account.wanted + 1) % LINE_EVERY == 0:
                 name = shown(f"gs://{candidate.found.bucket}/{candidate.found.name}")
-                print(f"published {account.wanted + 1}, the last one {name}", file=sys.stderr, flush=True)
+                print(f"published {account.wanted + 1}, up to {name}", file=sys.stderr, flush=True)
 
     def _counted(self) -> int:
         """How many there are to be published: whoever looks at a bar wants to know its end."""
