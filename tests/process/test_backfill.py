@@ -13,6 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.daemon import PATIENCE_SECONDS, Daemon, command, command_environ, until
+from tests.desk.test_samples import SAMPLES, require_sample
 from tests.process.scenes import Scene
 from tests.sound import heard, wav
 from tests.world import Queue, fresh
@@ -222,6 +223,7 @@ def test_a_dry_run_says_what_it_takes_and_changes_nothing(shelf: Shelf) -> None:
     assert "of those read would end dead: 1 undecodable" in told
     assert "cost       $0.06, at $0.006 a minute (whisper-1)" in told
     assert "assumed: 8 slots" in told
+    require_sample(SAMPLES["subscriber backfill gs://calls --dry-run"], told)
     assert not shelf.replays.pull(seconds=1)
     daemon = shelf.start()
     shelf.backfill("--limit", "3")
