@@ -24,7 +24,7 @@ def forecast(estimate: Estimate, means: Means, speed: Speed, per_minute: int) ->
 
 def _sound(estimate: Estimate) -> str:
     told = estimate.probed - estimate.untold
-    known = "unknown" if estimate.seconds is None else f"{estimate.seconds / 3600:.2f} h"
+    known = "unknown" if estimate.seconds is None else _length(estimate.seconds)
     made_of = f"the headers of {told} objects were read"
     if told < estimate.count:
         made_of += f", the other {estimate.count - told} are reckoned by their bytes: an estimate"
@@ -32,7 +32,13 @@ def _sound(estimate: Estimate) -> str:
     return f"{known}; {made_of}" + (f"; of those read would end dead: {dead}" if dead else "")
 
 
+def _length(seconds: float) -> str:
+    """In hours, as a bill has them, where there is one."""
+    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else span(seconds)
+
+
 def _cost(seconds: float, means: Means) -> str:
     if means.usd_per_minute is None:
         return f"unknown: SUBSCRIBER_PRICE_USD_PER_MINUTE is not set, and {means.model} has no list price there"
-    return f"${seconds / 60 * means.usd_per_minute:,.2f}, at ${means.usd_per_minute:g} a minute ({means.model})"
+    usd = seconds / 60 * means.usd_per_minute
+    return f"${usd:,.{2 if usd >= 1 else 4}f}, at ${means.usd_per_minute:g} a minute ({means.model})"

@@ -153,7 +153,7 @@ def test_every_figure_says_what_it_is_made_of() -> None:
     estimate = sampled(*(recording(number, "audio/wav", 32_000 * 3600) for number in range(1000))).estimate(seconds_of)
     told = "\n".join(forecast(estimate, MEANS, assumed_speed(MEANS), 60))
     assert "115.2 GB" in told
-    assert "1000.00 h; the headers of 200 objects were read, the other 800 are reckoned by their bytes" in told
+    assert "1,000.0 h; the headers of 200 objects were read, the other 800 are reckoned by their bytes" in told
     assert "$360.00, at $0.006 a minute (whisper-1)" in told
     assert "12 h, at 80 s of sound a second (assumed: 8 slots, and 3 s for 30 s of sound)" in told
     assert "17 min, at --rate 60" in told

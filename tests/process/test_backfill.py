@@ -219,9 +219,9 @@ def test_a_dry_run_says_what_it_takes_and_changes_nothing(shelf: Shelf) -> None:
     shelf.put("letter.mp3", b"Dear all", "audio/mpeg")
     told = shelf.backfill("--dry-run").stdout
     assert "301  would be published: nobody has claimed it" in told
-    assert "sound      0.17 h; the headers of 200 objects were read, the other 101 are reckoned" in told
+    assert "sound      10 min; the headers of 200 objects were read, the other 101 are reckoned" in told
     assert "of those read would end dead: 1 undecodable" in told
-    assert "cost       $0.06, at $0.006 a minute (whisper-1)" in told
+    assert "cost       $0.0600, at $0.006 a minute (whisper-1)" in told
     assert "assumed: 8 slots" in told
     require_sample(SAMPLES["subscriber backfill gs://calls --dry-run"], told)
     assert not shelf.replays.pull(seconds=1)
