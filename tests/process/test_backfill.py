@@ -56,16 +56,19 @@ class Shelf:
         return daemon
 
     def told(self, least: int) -> list[str]:
-        """The names that were notified, as soon as there are so many; each once in the list that it was."""
-        names: dict[str, str] = {}
+        """The names that were notified since this was asked last, as soon as there are so many different ones."""
+        names: list[str] = []
 
         def enough() -> bool:
-            for received in self.replays.pull(1000, seconds=2):
-                names[received.message.message_id] = received.message.attributes["objectId"]
-            return len(names) >= least
+            if received := self.replays.pull(1000, seconds=2):
+                self.replays.subscriber.acknowledge(
+                    subscription=self.replays.subscription, ack_ids=[one.ack_id for one in received]
+                )
+            names.extend(one.message.attributes["objectId"] for one in received)
+            return len(set(names)) >= least
 
         until(enough, f"{least} are notified")
-        return list(names.values())
+        return names
 
 
 @pytest.fixture
@@ -152,13 +155,12 @@ def test_an_interrupted_backfill_goes_on_where_it_was_and_keeps_to_its_rate(shel
     assert process.returncode == 1
     assert "Traceback" not in complaint
     published = int(re.findall(r"stopped after (\d+) were published", complaint)[0])
-    assert 4 <= published < 40
+    assert 3 <= published < 40, "of the fourth the answer may not have come yet"
     assert took >= (published - 1) * 60 / 240
     done = go_on(shelf, complaint.replace("--rate 240", "--rate 6000"))
     assert done.returncode == 0, done.stderr
     assert f"{40 - published}  published" in done.stdout
-    told += shelf.told(40 - len(told) - 1)
-    assert set(told) == set(names)
+    assert {*told, *shelf.told(40 - len(told))} == set(names)
 
 
 def test_outputs_that_are_missing_are_written_again_from_what_is_paid(shelf: Shelf) -> None:
@@ -195,15 +197,16 @@ def test_a_record_that_has_expired_does_not_have_its_recording_paid_for_again(sh
 
 def test_what_is_dead_or_in_hand_is_left(shelf: Shelf) -> None:
     shelf.scene.control.mode("server_error", sha256=heard(wav("cursed")))
-    daemon = shelf.start(max_attempts=1)
+    daemon = shelf.start(max_attempts=1, retry_min_seconds=0.1, retry_max_seconds=1)
     shelf.put("cursed.wav", wav("cursed"))
     shelf.put("empty.wav", b"")
     shelf.backfill()
     daemon.counts(2, "jobs_total", result="dead")
+    before = shelf.scene.requests()
     shelf.scene.control.hold()
     shelf.put("held.wav", wav("held"))
     shelf.backfill()
-    shelf.scene.control.wait_for_requests(shelf.scene.requests() + 1)
+    shelf.scene.control.wait_for_requests(before + 1)
     told = shelf.backfill().stdout
     shelf.scene.control.release()
     assert "1  left: in work, or waiting" in told
