@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subscriber.desk.backfilling import BATCH_OBJECTS, Scope, Standing, remedies, survey
+from subscriber.decisions import Decide
+from subscriber.desk.backfilling import BATCH_OBJECTS, Scope, Standing, notify, remedies, survey
 from subscriber.desk.tools import Desk
 from subscriber.desk.transcripts import STRIDE, found_among
 from subscriber.errors import ConfigError
@@ -24,6 +25,7 @@ from subscriber.outputs import OutputLocation
 from subscriber.queries import Wanted
 from tests.claims import CLAIMED, NOW, REASON
 
+T = TypeVar("T")
 OURS = OutputLocation.parse("gs://out/texts")
 LONG_AGO = NOW - timedelta(days=1)
 
@@ -63,6 +65,12 @@ class Shelves:
     def search(self, wanted: Wanted) -> Iterator[Record]:
         return filter(wanted.holds, self.records.values())
 
+    def transact(self, job: Job, decide: Decide[T]) -> T:
+        verdict = decide(self.records.get(job), NOW)
+        if verdict.write:
+            self.records[job] = verdict.write
+        return verdict.answer
+
     def notify(self, notices: Sequence[Notice]) -> None:
         self.notified += notices
 
@@ -74,7 +82,7 @@ class Shelves:
     def desk(self, **changes: Any) -> Desk:
         whole = cast("Any", self)
         made = Desk(whole, whole, whole, OURS, OURS.chunk_prefix(".chunks/"), Selection(), 10, 1.0, publisher=whole)
-        return replace(made, clock=lambda: NOW, **changes)
+        return replace(made, **{"clock": lambda: NOW, **changes})
 
     def standings(self, **scope: Any) -> dict[str, Standing]:
         found = survey(self.desk(), Scope("in", **{"prefix": "", **scope}))
@@ -175,6 +183,22 @@ def test_outputs_are_verified_where_that_is_asked_for() -> None:
     spoiled = {"a.wav": Standing.DONE, "b.wav": Standing.SPOILED, "c.wav": Standing.SPOILED}
     assert set(at.standings().values()) == {Standing.DONE}
     assert at.standings(verify_outputs=True) == spoiled
+
+
+def test_a_done_job_is_reopened_before_it_is_notified_and_no_other_is() -> None:
+    at = shelves("done.wav", "new.wav", "stalled.wav")
+    at.record("done.wav", State.DONE, {"outputs": ("gs://out/texts/done.wav.json",), "history": ()})
+    at.record("stalled.wav", State.CLAIMED, FREE)
+    before = dict(at.records)
+    for candidate in survey(at.desk(), Scope("in", "", verify_outputs=True)):
+        notify(at.desk(), candidate)
+    assert [notice.name for notice in at.notified] == ["done.wav", "new.wav", "stalled.wav"]
+    assert {notice.generation for notice in at.notified} == {7}
+    (changed,) = (job for job in at.records if at.records[job] != before[job])
+    assert (changed.name, at.records[changed].state) == ("done.wav", State.WAITING)
+    assert at.standings(verify_outputs=True)["done.wav"] is Standing.IN_HAND
+    later = at.desk(clock=lambda: NOW + timedelta(minutes=16))
+    assert next(survey(later, Scope("in", ""))).standing is Standing.STALLED, "its notification may be lost"
 
 
 def test_it_goes_on_behind_a_name_and_since_a_time() -> None:
