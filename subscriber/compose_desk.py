@@ -8,19 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from subscriber.audio.facts import Limits
 from subscriber.compose import INBOX, OUTBOX, local_settings
 from subscriber.config import Settings
+from subscriber.desk.estimate import Means
 from subscriber.desk.tools import Desk, Store
 from subscriber.errors import ConfigError
 from subscriber.metrics import Metrics
 from subscriber.notification import Notice, Selection
 from subscriber.outputs import OutputLocation
-from subscriber.ports import Ledger, Records, Source
+from subscriber.ports import Ledger, Objects, Records, Source
 from subscriber.transcribe.paying import tariff
 
-__all__ = ["desk", "holding", "ledger_project"]
+__all__ = ["desk", "holding", "ledger_project", "means"]
 
 CONNECTIONS = 8
 PULL_SECONDS = 5.0
@@ -36,6 +39,24 @@ def desk(environ: Mapping[str, str], outbox: Path | None = None) -> Iterator[Des
     else:
         with _cloud(Settings.from_environ(_keyless(environ))) as made:
             yield made
+
+
+@contextmanager
+def means(environ: Mapping[str, str], objects: Objects) -> Iterator[Means]:
+    """How an estimate is made with the settings of that daemon. Raises ConfigErrors."""
+    from subscriber.audio.pool import DecoderPool  # noqa: PLC0415
+    from subscriber.lengths import seconds_of  # noqa: PLC0415
+
+    settings = Settings.from_environ(_keyless(environ))
+    limits = Limits(max_audio_seconds=settings.max_audio_seconds)
+    with DecoderPool() as decoders:
+        yield Means(
+            probe=partial(seconds_of, objects=objects, decoders=decoders, limits=limits),
+            model=settings.model[0],
+            usd_per_minute=_usd_per_minute(settings),
+            slots=settings.whisper_concurrency,
+            chunk_seconds=settings.chunk_seconds,
+        )
 
 
 def ledger_project(settings: Settings) -> str:

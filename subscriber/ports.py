@@ -134,12 +134,18 @@ class Records(Protocol):
         stale by then: whoever acts on it decides in a transaction. Raises NeighbourDown, ConfigError, at any step.
         """
 
+    def find(self, jobs: Sequence[Job]) -> dict[Job, Record]:
+        """The records of those of these jobs, a few hundred at most, that have one: in one call, and no index is used.
+
+        A forgotten job's is among them, although it names no job. Raises NeighbourDown, ConfigError.
+        """
+
 
 class Listing(Protocol):
     """Objects by the beginning of their names."""
 
-    def below(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
-        """The live objects whose names begin so, in the order of their names, page by page.
+    def below(self, bucket: str, prefix: str, start: str = "") -> Iterator[ObjectInfo]:
+        """The live objects whose names begin so, in the order of their names from `start` on, page by page.
 
         Raises NeighbourDown, Transient, at any step.
         """

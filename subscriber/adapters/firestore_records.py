@@ -6,20 +6,20 @@ a record that changes meanwhile is met once or, if it no longer fits, not at all
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from google.api_core import exceptions
 from google.api_core.retry import Retry, if_transient_error
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
-from google.cloud.firestore_v1.types import Document, RunQueryRequest, StructuredQuery
+from google.cloud.firestore_v1.types import BatchGetDocumentsRequest, Document, RunQueryRequest, StructuredQuery
 
 from subscriber.channels import open_channel
 from subscriber.documents import from_document
 from subscriber.errors import ConfigError, NeighbourDown
 from subscriber.firestore_values import decode, encode
-from subscriber.model import Record
+from subscriber.model import Job, Record
 from subscriber.queries import Plan, Wanted
 
 __all__ = ["FirestoreRecords"]
@@ -73,6 +73,14 @@ class FirestoreRecords:
                 return
             after = page[-1]
 
+    def find(self, jobs: Sequence[Job]) -> dict[Job, Record]:
+        """As the port says."""
+        asked = {f"{self._parent}/{self._collection}/{job.id}": job for job in jobs}
+        request = BatchGetDocumentsRequest(database=self._parent.removesuffix("/documents"), documents=list(asked))
+        found = self._answered(self._client.batch_get_documents, request) if asked else []
+        documents = [Document.pb(answer.found) for answer in found if answer.found.name]
+        return {asked[document.name]: _record(document) for document in documents}
+
     def close(self) -> None:
         """Close the connection; no call may follow."""
         self._channel.close()
@@ -83,19 +91,23 @@ class FirestoreRecords:
             cursor = query._pb.start_at  # noqa: SLF001 - the bare message takes a value as it came
             cursor.values.append(after.fields[plan.ranged])
             cursor.values.add().reference_value = after.name
+        answers = self._answered(self._client.run_query, RunQueryRequest(parent=self._parent, structured_query=query))
+        return [Document.pb(answer.document) for answer in answers if answer.document.name]
+
+    def _answered(self, call: Callable[..., Iterable[Any]], request: Any) -> list[Any]:
+        """All that a streaming call answers. Raises as `search` does."""
+
+        def once() -> list[Any]:
+            return list(call(request=request, retry=None, timeout=CALL_SECONDS, metadata=self._metadata))
+
         try:
-            found: list[Any] = self._patiently(self._run)(RunQueryRequest(parent=self._parent, structured_query=query))
+            return self._patiently(once)()
         except exceptions.FailedPrecondition as error:
             raise ConfigError("SUBSCRIBER_FIRESTORE_COLLECTION", str(error), _remedy(self._collection)) from error
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
             raise NeighbourDown("firestore", "forbidden", str(error)) from error
         except exceptions.GoogleAPIError as error:
             raise NeighbourDown("firestore", "unavailable", str(error)) from error
-        return found
-
-    def _run(self, request: RunQueryRequest) -> list[Any]:
-        answers = self._client.run_query(request=request, retry=None, timeout=CALL_SECONDS, metadata=self._metadata)
-        return [Document.pb(answer.document) for answer in answers if answer.document.name]
 
 
 def _query(plan: Plan, collection: str, limit: int) -> StructuredQuery:

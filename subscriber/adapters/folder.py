@@ -123,13 +123,13 @@ class FolderObjects:
                     place.require(if_generation)
                     place.remove()
 
-    def below(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+    def below(self, bucket: str, prefix: str, start: str = "") -> Iterator[ObjectInfo]:
         """As `ports.Listing` says; the names are read at once. Raises NeighbourDown."""
         root = self._roots[bucket]
         with _edge():
             files = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
         for name in sorted(path.as_posix() for path in files if path.parts[0] != _HIDDEN):
-            if name.startswith(prefix) and (found := self.stat(bucket, name)):
+            if name.startswith(prefix) and name >= start and (found := self.stat(bucket, name)):
                 yield found
 
     def _require_place(self, bucket: str, name: str) -> _Place:

@@ -195,10 +195,11 @@ class GcsObjects:
             except api.NotFound:
                 return
 
-    def below(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+    def below(self, bucket: str, prefix: str, start: str = "") -> Iterator[ObjectInfo]:
         """As `ports.Listing` says. Raises NeighbourDown, Transient, at any step."""
+        place = {"prefix": prefix, "start_offset": start or None}
         with self._edge(bucket, "storage.objects.list"):
-            yield from map(_info, self._client.list_blobs(self._bucket(bucket), prefix=prefix, **self._bounds))
+            yield from map(_info, self._client.list_blobs(self._bucket(bucket), **place, **self._bounds))
 
     def _bucket(self, bucket: str) -> Any:
         return self._client.bucket(bucket, user_project=self._user_project)

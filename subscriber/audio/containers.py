@@ -38,7 +38,10 @@ GZIP = b"\x1f\x8b"
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """An opened file. Times in seconds; `shares_its_length`: `declared` may be that of a picture."""
+    """An opened file. Times in seconds; `shares_its_length`: `declared` may be that of a picture.
+
+    One of `declared` and `guessed` is None, or both are.
+    """
 
     container: InputContainer
     stream: AudioStream
@@ -46,6 +49,7 @@ class Recording:
     codec: str
     origin: float
     declared: float | None
+    guessed: float | None
     shares_its_length: bool
 
 
@@ -62,13 +66,15 @@ def open_recording(file: BinaryIO) -> Recording:
     for other in container.streams:
         if other.index != stream.index:
             other.discard = Discard.all
+    length = _length(container, stream)
     return Recording(
         container=container,
         stream=stream,
         format=container.format.name,
         codec=stream.codec_context.name,
         origin=(container.start_time or 0) / SCALE,
-        declared=None if guessed else _declared(container, stream),
+        declared=None if guessed else length,
+        guessed=length if guessed and length and length > 0 else None,  # it may be wrong in any way
         shares_its_length=stream.duration is None and len(container.streams) > 1,
     )
 
@@ -110,7 +116,7 @@ def _sound(container: InputContainer) -> AudioStream:
     return track
 
 
-def _declared(container: InputContainer, stream: AudioStream) -> float | None:
+def _length(container: InputContainer, stream: AudioStream) -> float | None:
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     return None if container.duration is None else container.duration / SCALE

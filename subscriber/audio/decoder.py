@@ -45,7 +45,7 @@ def decode(file: BinaryIO, max_seconds: float, opened: Callable[[Facts], None], 
     Raises Permanent (`undecodable`, `no_audio_stream`, `no_audio`, `too_long`), MemoryError.
     """
     recording = open_recording(file)
-    facts = Facts(recording.format, recording.codec, recording.declared)
+    facts = Facts(recording.format, recording.codec, recording.declared, recording.guessed)
     if recording.declared and not recording.shares_its_length and recording.declared > max_seconds:
         raise Permanent("too_long", f"{recording.declared:.0f} s; MAX_AUDIO_SECONDS is {max_seconds:.0f}")
     opened(facts)

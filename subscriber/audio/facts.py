@@ -34,15 +34,18 @@ class AudioWarning:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A recording. Times in seconds; `declared_seconds` is None where the container does not say or only guesses.
+    """A recording. Times in seconds; `declared_seconds` is None where the container does not say.
 
-    Before the last piece only the first three are known. `filled_seconds` of `decoded_seconds` are silence that we put
+    `guessed_seconds` is what FFmpeg then takes from its size and bit rate: good enough for a sum, and no promise.
+
+    Before the last piece only the first four are known. `filled_seconds` of `decoded_seconds` are silence that we put
     where the file's timestamps leave a gap.
     """
 
     container: str
     codec: str
     declared_seconds: float | None
+    guessed_seconds: float | None = None
     decoded_seconds: float = 0.0
     filled_seconds: float = 0.0
     bad_packets: int = 0

@@ -20,11 +20,11 @@ LONGEST_TEXT = 300
 def facts_of(payload: bytes) -> Facts:
     """Read facts. Raises ValueError, TypeError, KeyError when they are none."""
     told: dict[str, Any] = json.loads(payload)
-    declared = told["declared_seconds"]
     return Facts(
         container=_text(told["container"]),
         codec=_text(told["codec"]),
-        declared_seconds=None if declared is None else _seconds(declared),
+        declared_seconds=_known(told["declared_seconds"]),
+        guessed_seconds=_known(told["guessed_seconds"]),
         decoded_seconds=_seconds(told["decoded_seconds"]),
         filled_seconds=_seconds(told["filled_seconds"]),
         bad_packets=int(told["bad_packets"]),
@@ -52,6 +52,10 @@ def _seconds(value: object) -> float:
     if not 0 <= seconds < math.inf:
         raise ValueError(f"{seconds} s")
     return seconds
+
+
+def _known(value: object) -> float | None:
+    return None if value is None else _seconds(value)
 
 
 def _text(value: object) -> str:

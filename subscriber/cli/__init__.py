@@ -11,8 +11,8 @@ from typing import Annotated, Literal, TypeVar
 import typer
 
 from subscriber import __version__
-from subscriber.cli.parameters import ADDRESS, Object, Outbox, Prefix, Reason, Since, States
-from subscriber.errors import SubscriberError
+from subscriber.cli.exits import exit_code
+from subscriber.cli.parameters import ADDRESS, Came, Object, Outbox, Place, Prefix, Reason, Since, States
 
 __all__ = ["main"]
 
@@ -36,35 +36,13 @@ def _command(*examples: str, name: str | None = None) -> Callable[[Command], Com
 def main() -> None:
     """Run the command line; exit codes: 0 done, 1 something failed, 2 bad usage or configuration."""
     try:
-        code = _exit_code()
+        code = exit_code(app)
         sys.stdout.flush()
         sys.stderr.flush()
     except BrokenPipeError:  # `subscriber jobs | head` has seen enough
         code = 0
     # Not sys.exit: a thread that waits for a hung neighbour must not keep the process beyond its grace.
     os._exit(code)
-
-
-def _exit_code() -> int:
-    from subscriber.config import ConfigErrors  # noqa: PLC0415 - pydantic is slow to import, and --help needs none
-    from subscriber.errors import ConfigError  # noqa: PLC0415
-
-    try:
-        code = app(standalone_mode=False)
-    except (ConfigErrors, ConfigError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except SubscriberError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except typer.Abort:
-        return 1
-    except Exception as error:
-        if hasattr(error, "show") and hasattr(error, "exit_code"):  # bad usage, as typer reports it
-            error.show()
-            return int(error.exit_code)
-        raise
-    return int(code or 0)
 
 
 def _version(wanted: bool) -> None:
@@ -270,6 +248,33 @@ def forget(
     from subscriber.cli.forget import forget_object  # noqa: PLC0415
 
     return forget_object(address, outbox, dry_run=dry_run)
+
+
+@_command(
+    "backfill gs://calls/2026/ --dry-run",
+    "backfill gs://calls/2026/ --rate 120",
+    "backfill gs://calls --since 3d",
+)
+def backfill(
+    place: Place,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many, how long, for how much.")] = False,
+    rate: Annotated[int, typer.Option(min=1, max=6000, help="Notifications a minute.")] = 60,
+    since: Came = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Publish so many at most.")] = None,
+    after: Annotated[str, typer.Option(metavar="NAME", help="Go on behind this object, in the order of names.")] = "",
+    verify_outputs: Annotated[bool, typer.Option("--verify-outputs", help="Also done ones that lack a file.")] = False,
+) -> int:
+    """Find objects without a transcript of their live generation, and have the daemon told of them.
+
+    What the daemon would ignore is left, and so is what is done, in work, dead or forgotten by the ledger. The
+    notifications go to REPLAY_TOPIC at a steady rate; live uploads are pulled first. Run it as often as you like: what
+    is published twice is transcribed once. When it is stopped, it prints the command that goes on.
+    """
+    from subscriber.cli.backfill import Wish, run_backfill  # noqa: PLC0415
+
+    wish = Wish(place, rate, after, since, limit, verify_outputs=verify_outputs)
+    return run_backfill(wish, dry_run=dry_run)
 
 
 @_command("config", "config --markdown")

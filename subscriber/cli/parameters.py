@@ -9,7 +9,7 @@ import typer
 
 from subscriber.model import State
 
-__all__ = ["ADDRESS", "Object", "Outbox", "Prefix", "Reason", "Since", "States"]
+__all__ = ["ADDRESS", "Came", "Object", "Outbox", "Place", "Prefix", "Reason", "Since", "States"]
 
 ADDRESS = "gs://BUCKET/NAME[#GENERATION]"
 
@@ -25,4 +25,8 @@ Since = Annotated[
 ]
 Prefix = Annotated[
     str | None, typer.Option(metavar="gs://BUCKET[/PREFIX]", help="Only objects below it, sorted by name.")
+]
+Place = Annotated[str, typer.Argument(metavar="gs://BUCKET[/PREFIX]", help="Objects whose names begin so.")]
+Came = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Objects that came since: 90m, 36h, 7d, or an ISO 8601 time.")
 ]

@@ -15,6 +15,7 @@ from subscriber.desk.listing import as_document
 from subscriber.desk.prospects import prospect
 from subscriber.desk.rules import rule
 from subscriber.desk.tools import Desk
+from subscriber.desk.transcripts import fault, place_of
 from subscriber.desk.words import Address, moment, shown, size
 from subscriber.errors import Permanent
 from subscriber.model import Attempt, Job, ObjectInfo, Record, State
@@ -150,20 +151,13 @@ def _outputs(desk: Desk, record: Record) -> tuple[Output, ...]:
 
 
 def _verdict(desk: Desk, record: Record, uri: str) -> str:
-    bucket, _, name = uri.removeprefix("gs://").partition("/")
-    found = desk.objects.stat(bucket, name)
+    found = desk.objects.stat(*place_of(uri))
     if found is None:
         return "missing"
-    version = output_version(found)
-    if version is None:
-        return "not ours: its metadata names no source"
-    if (version.bucket, version.name) != (record.bucket, record.name):
-        return f"of another source: {shown(f'gs://{version.bucket}/{version.name}')}"
-    if version.generation != record.generation:
-        return f"of generation {version.generation}"
-    if version.epoch != record.epoch:
-        return f"of epoch {version.epoch}, the record's is {record.epoch}"
-    return f"matches its source, {size(found.size)}"
+    wrong, version = fault(found, record.job), output_version(found)
+    if not wrong and version and version.epoch != record.epoch:
+        wrong = f"of epoch {version.epoch}, the record's is {record.epoch}"
+    return wrong or f"matches its source, {size(found.size)}"
 
 
 def _live(story: Story, now: datetime) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from subscriber.desk.decisions import Taken, decide_take, decide_tombstone
 from subscriber.desk.tools import Desk
+from subscriber.desk.transcripts import place_of
 from subscriber.desk.words import Address
 from subscriber.errors import Gone, Permanent, PreconditionFailed, Transient
 from subscriber.model import Job, ObjectInfo
@@ -128,8 +129,7 @@ def _recorded_files(desk: Desk, taken: Iterable[Taken]) -> Iterator[ObjectInfo]:
     for one in taken:
         job = one.claim.job
         for uri in sorted(one.outputs, key=lambda uri: not uri.endswith(".json")):
-            bucket, _, name = uri.removeprefix("gs://").partition("/")
-            found = desk.objects.stat(bucket, name)
+            found = desk.objects.stat(*place_of(uri))
             if found and _is_of(found, Address(job.bucket, job.name, job.generation)):
                 yield found
 

@@ -14,11 +14,12 @@ from subscriber.decisions import Verdict, remember
 from subscriber.desk.decisions import blank
 from subscriber.model import SCHEMA_VERSION, Job, Progress, Reason, Record, State
 
-__all__ = ["Deed", "decide_reopening", "deed_for", "replayed_from"]
+__all__ = ["Deed", "decide_reopening", "decide_rewriting", "deed_for", "replayed_from"]
 
 REPLAYED = "replayed"
 AFRESH = "to be transcribed afresh"
 TRIED_ANEW = "to be tried anew"
+REWRITTEN = "to be written anew: files of its transcript are missing"
 
 
 class Deed(StrEnum):
@@ -60,6 +61,18 @@ def decide_reopening(record: Record | None, now: datetime, *, job: Job, nonce: s
         return Verdict(deed)
     reopened = _reopened(record or blank(job, now), now, nonce, AFRESH if salt else TRIED_ANEW)
     return Verdict(deed, _without_past(reopened, salt) if salt else reopened)
+
+
+def decide_rewriting(record: Record | None, now: datetime, *, nonce: str) -> Verdict[bool]:
+    """Reopen a done job whose files are gone: all that it was asked with stays, so that kept chunks cost nothing.
+
+    Whether it is open: if it is no longer done, somebody else has taken care of it.
+    """
+    if record and record.state is State.WAITING and record.nonce == nonce:  # our own commit, whose answer was lost
+        return Verdict(answer=True)
+    if record is None or record.schema_version > SCHEMA_VERSION or record.state is not State.DONE:
+        return Verdict(answer=False)
+    return Verdict(True, _reopened(record, now, nonce, REWRITTEN))
 
 
 def replayed_from(record: Record) -> str | None:

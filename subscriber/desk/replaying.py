@@ -18,15 +18,14 @@ from typing import NamedTuple, Self
 from subscriber.decisions import Verdict
 from subscriber.desk.listing import UNFINISHED, search
 from subscriber.desk.reopening import Deed, decide_reopening, deed_for, replayed_from
+from subscriber.desk.rules import require_wanted
 from subscriber.desk.tools import Desk
+from subscriber.desk.transcripts import fault
 from subscriber.desk.words import Address
 from subscriber.errors import ConfigError, NotForUs, Permanent
 from subscriber.model import Job, ObjectInfo, Record, State
 from subscriber.notification import Notice
-from subscriber.outputs import output_version
 from subscriber.queries import Wanted
-from subscriber.transcript import NO_HINTS
-from subscriber.wishes import Wishes, wishes_of
 
 __all__ = ["MOVED", "Candidate", "Plan", "Step", "Totals", "by_name", "listed", "notice", "replay", "stalled", "take"]
 
@@ -178,11 +177,8 @@ def _generations(desk: Desk, address: Address, *, fresh: bool) -> list[Candidate
 
 def _refusal(desk: Desk, live: ObjectInfo, *, fresh: bool) -> str:
     """Why an object that has no record would not be transcribed, or need not."""
-    if desk.location.holds(live.bucket, live.name):
-        return "it is an output of ours"
     try:
-        desk.selection.admits(live.name, live.content_type)
-        wishes_of(live.metadata, Wishes(NO_HINTS, ()))
+        require_wanted(live, desk.selection, desk.location)
     except NotForUs as refusal:
         return str(refusal)
     if not fresh and _has_transcript(desk, live):
@@ -196,8 +192,7 @@ def _has_transcript(desk: Desk, live: ObjectInfo) -> bool:
     except Permanent:  # a name that is too long has none
         return False
     found = desk.objects.stat(desk.location.bucket, name)
-    version = output_version(found) if found else None
-    return version is not None and version[:3] == (live.bucket, live.name, live.generation)
+    return found is not None and not fault(found, desk.job(live.bucket, live.name, live.generation))
 
 
 def _candidate(record: Record) -> Candidate:

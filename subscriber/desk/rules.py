@@ -12,7 +12,7 @@ from subscriber.outputs import OutputLocation
 from subscriber.transcript import NO_HINTS
 from subscriber.wishes import Wishes, wishes_of
 
-__all__ = ["rule"]
+__all__ = ["require_wanted", "rule"]
 
 
 def rule(
@@ -21,11 +21,8 @@ def rule(
     """A sentence: whether the object's notification would make a job, and which rule says so."""
     if location.covers_whole_bucket and found.bucket == location.bucket:
         return "OUTPUT covers this whole bucket: the daemon pauses at its notifications. Give OUTPUT a prefix."
-    if location.holds(found.bucket, found.name):
-        return f"Ignored (own_output): it lies under our own OUTPUT, {location.text}."
     try:
-        selection.admits(found.name, found.content_type)
-        wishes_of(found.metadata, Wishes(NO_HINTS, ()))
+        require_wanted(found, selection, location)
     except NotForUs as refusal:
         return f"Ignored ({refusal.reason}): {refusal}."
     wanted = _admitted(found, selection)
@@ -36,6 +33,14 @@ def rule(
             "delivered now, it would be recorded dead (expired)."
         )
     return f"Wanted ({wanted}). No notification of it has been claimed yet: still in Pub/Sub, or it never came."
+
+
+def require_wanted(found: ObjectInfo, selection: Selection, location: OutputLocation) -> None:
+    """Raise NotForUs where the daemon would ignore the object's notification."""
+    if location.holds(found.bucket, found.name):
+        raise NotForUs("own_output", f"it lies under our own OUTPUT, {location.text}")
+    selection.admits(found.name, found.content_type)
+    wishes_of(found.metadata, Wishes(NO_HINTS, ()))
 
 
 def _admitted(found: ObjectInfo, selection: Selection) -> str:

@@ -7,12 +7,13 @@ could move the cursor or clear the screen.
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from subscriber.errors import ConfigError
 
-__all__ = ["Address", "ago", "moment", "prefix_of", "readings", "shown", "since", "size"]
+__all__ = ["Address", "ago", "moment", "prefix_of", "readings", "shown", "since", "size", "span", "typed"]
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 STEPS = ((86_400, "d"), (3600, "h"), (60, "min"))
@@ -74,6 +75,14 @@ def shown(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def typed(text: str) -> str:
+    """A text of somebody else's as it can be typed into bash or zsh; on one line, and inert on a terminal."""
+    if text.isprintable():
+        return shlex.quote(text)
+    bare = (char if char.isprintable() and char not in "\\'" else _escaped(char) for char in text)
+    return f"$'{''.join(bare)}'"
+
+
 def moment(at: datetime, now: datetime) -> str:
     """A time, and how far off it is."""
     return f"{at:%Y-%m-%d %H:%M:%S} UTC ({ago(at, now)})"
@@ -82,7 +91,7 @@ def moment(at: datetime, now: datetime) -> str:
 def ago(at: datetime, now: datetime) -> str:
     """`3 min ago` or `in 20 s`."""
     seconds = (now - at).total_seconds()
-    return f"{_span(seconds)} ago" if seconds >= 0 else f"in {_span(-seconds)}"
+    return f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
 
 
 def size(count: int) -> str:
@@ -93,8 +102,13 @@ def size(count: int) -> str:
     return f"{count} bytes"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A length of time: `20 s`, `3 min`, `5 h`, `4 d`."""
     return next((f"{seconds / step:.0f} {unit}" for step, unit in STEPS if seconds >= 2 * step), f"{seconds:.0f} s")
+
+
+def _escaped(char: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in char.encode())
 
 
 def _parts(text: str, default_bucket: str | None) -> tuple[str, str]:

@@ -142,4 +142,5 @@ def _warnings(facts: Facts) -> tuple[TimedWarning, ...]:
 
 
 def _audio(facts: Facts) -> dict[str, object]:
-    return {name: value for name, value in asdict(facts).items() if name != "warnings"}
+    """What is known for certain."""
+    return {name: value for name, value in asdict(facts).items() if name not in {"warnings", "guessed_seconds"}}

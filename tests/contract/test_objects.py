@@ -73,6 +73,16 @@ def test_names_below_a_prefix_come_in_order_with_all_that_is_known(store: Store)
     assert list(listing.below(store.bucket, "c")) == []
 
 
+def test_a_listing_begins_at_any_name(store: Store) -> None:
+    listing: FolderObjects | GcsObjects = store.objects  # type: ignore[assignment]  # they are listings as well
+    for name in ("a", "b.txt", "b/1", "b/2", "b/é", "大阪"):
+        store.write(name)
+    assert [info.name for info in listing.below(store.bucket, "", "b/1")] == ["b/1", "b/2", "b/é", "大阪"]
+    assert [info.name for info in listing.below(store.bucket, "b/", "b/10")] == ["b/2", "b/é"]
+    assert [info.name for info in listing.below(store.bucket, "b/", "a")] == ["b/1", "b/2", "b/é"]
+    assert list(listing.below(store.bucket, "b/", "c")) == []
+
+
 def test_an_object_says_when_it_came(store: Store) -> None:
     before = datetime.now(UTC) - timedelta(seconds=5)
     written = store.write("a")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,7 +19,7 @@ from subscriber.errors import ConfigError, NeighbourDown
 from subscriber.model import Record, State
 from subscriber.ports import Records
 from subscriber.queries import ALL, Place, Wanted
-from tests.claims import CLAIMED, NOW, REASON, AnyLedger, put
+from tests.claims import CLAIMED, JOB, NOW, REASON, AnyLedger, put
 from tests.world import fresh
 
 BUCKET = CLAIMED.bucket
@@ -150,6 +150,28 @@ def test_pages_are_read_as_they_are_taken(on_firestore: Filed) -> None:
     assert [record.name for record in records] == ["1", "2", "3", "4", "older"]
 
 
+def test_records_are_found_by_their_jobs(filed: Filed) -> None:
+    made = [filed.put(name, generation=generation) for name in NAMES for generation in (1, 2)]
+    filed.put("a", generation=1, output="gs://elsewhere")
+    absent = replace(made[0].job, generation=3)
+    assert filed.records.find([made[2].job, absent, made[5].job]) == {made[2].job: made[2], made[5].job: made[5]}
+    assert filed.records.find([]) == {}
+    assert filed.records.find([absent]) == {}
+
+
+def test_several_hundred_are_found_at_once(filed: Filed) -> None:
+    jobs = [replace(CLAIMED.job, name=f"{number}", generation=1) for number in range(300)]
+    for job in jobs[::50]:
+        filed.put(job.name)
+    assert set(filed.records.find(jobs)) == set(jobs[::50])
+
+
+def test_a_tombstone_is_found_by_the_job_that_it_no_longer_names(filed: Filed) -> None:
+    forgotten = replace(CLAIMED, bucket="", name="", generation=0, state=State.FORGOTTEN)
+    put(filed.ledger, forgotten, CLAIMED.job)
+    assert filed.records.find([CLAIMED.job]) == {CLAIMED.job: forgotten}
+
+
 def test_no_ledger_is_a_matter_of_usage(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="OUTBOX"):
         list(SqliteRecords(tmp_path / "absent.sqlite").search(ALL))
@@ -161,9 +183,16 @@ def test_a_file_that_is_no_ledger_is_reported(tmp_path: Path) -> None:
         list(SqliteRecords(tmp_path / "file").search(ALL))
 
 
-def test_an_outage_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+ASKING: list[Callable[[Records], object]] = [
+    lambda records: list(records.search(ALL)),
+    lambda records: records.find([JOB]),
+]
+
+
+@pytest.mark.parametrize("ask", ASKING, ids=["search", "find"])
+def test_an_outage_is_reported(monkeypatch: pytest.MonkeyPatch, ask: Callable[[Records], object]) -> None:
     monkeypatch.setattr("subscriber.adapters.firestore_records.PATIENCE_SECONDS", 0.5)
     away = FirestoreRecords("project", "(default)", "ledger", emulator_host=f"127.0.0.1:{free_port()}")
     with closing(away), pytest.raises(NeighbourDown) as down:
-        list(away.search(ALL))
+        ask(away)
     assert (down.value.neighbour, down.value.reason) == ("firestore", "unavailable")

@@ -10,7 +10,7 @@ import pytest
 from subscriber.decisions import HISTORY_LENGTH, Verdict, decide_announced, decide_claim, first_epoch
 from subscriber.desk.decisions import decide_take
 from subscriber.desk.prospects import is_stalled
-from subscriber.desk.reopening import Deed, decide_reopening, deed_for, replayed_from
+from subscriber.desk.reopening import Deed, decide_reopening, decide_rewriting, deed_for, replayed_from
 from subscriber.errors import ClaimLost
 from subscriber.model import SCHEMA_VERSION, Attempt, Claim, Progress, Record, State
 from tests.claims import ASK, BY_OWNER, CLAIM, CLAIMED, JOB, NOW
@@ -149,3 +149,28 @@ def test_a_job_without_a_record_begins_above_what_was_written_under_an_earlier_o
 def test_history_stays_short() -> None:
     long = replace(DEAD, history=tuple(Attempt(n, "failed", "", "", NOW) for n in range(HISTORY_LENGTH)))
     assert len(written(long).history) == HISTORY_LENGTH
+
+
+def test_a_done_job_is_reopened_for_its_files_and_keeps_what_it_was_asked_with() -> None:
+    found = replace(DONE, salt="afresh")
+    verdict = decide_rewriting(found, NOW, nonce="operator")
+    assert verdict.answer
+    assert verdict.write
+    assert (verdict.write.state, verdict.write.epoch) == (State.WAITING, found.epoch + 1)
+    assert (verdict.write.model, verdict.write.language, verdict.write.salt) == ("whisper-1", "en", "afresh")
+    assert replayed_from(verdict.write) == State.DONE
+    assert decide_rewriting(verdict.write, OVER, nonce="operator") == Verdict(answer=True), "our own, answer lost"
+
+
+NOT_DONE = {
+    "none": None,
+    "dead": DEAD,
+    "waiting": WAITING,
+    "claimed": CLAIMED,
+    "newer": replace(DONE, schema_version=99),
+}
+
+
+@pytest.mark.parametrize("found", NOT_DONE.values(), ids=NOT_DONE)
+def test_only_a_done_job_is_reopened_for_its_files(found: Record | None) -> None:
+    assert decide_rewriting(found, NOW, nonce="operator") == Verdict(answer=False)

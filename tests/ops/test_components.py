@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import promql_parser
 import pytest
+import typer
 import yaml
 
+from subscriber.cli import app
 from subscriber.metrics import Metrics
 from tests.ops import manifests, schemas
 from tests.ops.manifests import KUBERNETES, Workload, components, find, kustomize
@@ -133,6 +136,38 @@ def test_the_collector_is_let_in_and_asks_the_metrics_path_of_the_daemons_port(
     [[rule]] = [one for one in rules if one]
     assert rule["ports"] == [{"port": port["name"], "protocol": "TCP"}]
     assert all("namespaceSelector" in peer for peer in rule["from"])
+
+
+def backfill(folder: Path) -> tuple[Workload, dict[str, Any]]:
+    """The daemon's workload, and the pod that a backfill runs in."""
+    workload = manifests.overlay(folder, "base", "backfill")
+    job = find(workload.documents, "CronJob", "subscriber-backfill")["spec"]["jobTemplate"]["spec"]
+    return workload, job["template"]
+
+
+def test_the_scheduled_command_is_one_that_there_is(tmp_path: Path) -> None:
+    workload, pod = backfill(tmp_path)
+    [container] = pod["spec"]["containers"]
+    assert "command" not in container, "the image's own"
+    name, *arguments = container["args"]
+    context = typer.main.get_command(app).commands[name].make_context(name, list(arguments))  # type: ignore[attr-defined]
+    assert context.params["since"] == "3d"
+    used = set(re.findall(r"\$\((\w+)\)", " ".join(arguments)))
+    overlay = manifests.kubernetes(KUBERNETES / "overlays" / "production")
+    assert used == {"GOOGLE_CLOUD_PROJECT"} <= overlay.environ.keys()
+    assert container["envFrom"] == workload.daemon["envFrom"]
+
+
+def test_a_backfill_has_the_daemons_rights_and_is_no_daemon(tmp_path: Path) -> None:
+    workload, pod = backfill(tmp_path)
+    [container] = pod["spec"]["containers"]
+    assert pod["spec"]["serviceAccountName"] == workload.revision["serviceAccountName"]
+    assert container["securityContext"] == workload.daemon["securityContext"]
+    assert "env" not in container, "it needs no key"
+    labels = pod["metadata"]["labels"]
+    assert labels != find(workload.documents, "Deployment")["spec"]["selector"]["matchLabels"]
+    [allowed] = find(workload.documents, "NetworkPolicy")["spec"]["podSelector"]["matchExpressions"]
+    assert labels[allowed["key"]] in allowed["values"]
 
 
 def test_spot_pods_go_to_spot_nodes_only(tmp_path: Path) -> None:

@@ -127,6 +127,13 @@ def test_a_subscription_keeps_what_it_has_and_gives_up_late(made: GcloudStub) ->
     assert not [flag for flag in line if "retry" in flag]
 
 
+def test_what_is_replayed_is_kept_as_long_as_what_is_live_and_not_filtered(made: GcloudStub) -> None:
+    created = {line[3]: set(line[4:]) for line in made.lines() if line[:3] == ["pubsub", "subscriptions", "create"]}
+    live, replay = created["subscriber"], created["subscriber-replay"]
+    assert live - replay == {"--topic=recordings", '--message-filter=attributes.eventType="OBJECT_FINALIZE"'}
+    assert replay - live == {"--topic=subscriber-replay"}
+
+
 def test_paid_chunks_are_deleted_after_a_week_and_nothing_else_is(made: GcloudStub) -> None:
     assert made.state["storage buckets gs://transcripts"]["lifecycle"].strip() == (
         '{"rule": [{"action": {"type": "Delete"}, "condition": {"age": 7, "matchesPrefix": [".chunks/"]}}]}'
