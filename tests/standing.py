@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,9 +31,10 @@ def standing(root: Path, names: Sequence[str] = (), **settings: str) -> Iterator
     daemon._report._live = lambda: True  # it stands still on purpose
     assert daemon._prepare()
     with ExitStack() as held:
+        began = time.monotonic() - 1.0
         for number, name in enumerate(names):
             claim = Claim(Job(BUCKET, name, number + 1, told.output), f"nonce {number}", 1, 1, 90)
-            held.enter_context(daemon.claims.holding(claim, float(number)))
+            held.enter_context(daemon.claims.holding(claim, began + number / 1_000))
         yield daemon
 
 

@@ -88,7 +88,7 @@ def test_a_text_has_no_way_to_become_markup(way: str) -> None:
 def test_every_element_that_the_script_looks_for_is_there_once(document: Document) -> None:
     script = document.inline["script"]
     looked_for = set(re.findall(r'\b(?:at|plot|showRows)\("([a-z-]+)"', script))
-    looked_for |= {f"{name}-empty" for name in ("jobs", "failed", "finished")}
+    looked_for |= {f"{name}-{part}" for name in ("jobs", "failed", "finished") for part in ("empty", "all")}
     assert looked_for <= set(document.ids)
     assert len(document.ids) == len(set(document.ids))
 

@@ -103,3 +103,11 @@ def test_the_command_names_the_object_and_nothing_else_to_a_shell(name: str) -> 
         check=True,
     )
     assert shown.stdout.decode() == f"explain\0gs://inbox/{name}#7\0"
+
+
+def test_looking_asks_no_neighbour_anything(tmp_path: Path) -> None:
+    """An idle daemon costs nothing, however many watch it."""
+    with standing(tmp_path, ["one.wav"]) as daemon:
+        for part in (daemon.claims, daemon.leases, daemon):
+            vars(part).update(dict.fromkeys(("_ledger", "_source", "_adapters"), None))
+        assert len(daemon.status()["jobs"]) == 1

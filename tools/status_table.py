@@ -25,6 +25,8 @@ messages of at most {MESSAGE_LIMIT} characters, and no word of a transcript, but
 what is invisible or turns the reading order round. Times are UTC, ISO 8601, on the process's own clock; `null` is what
 nobody knows. Fields may be added.
 
+On GKE: `kubectl port-forward --namespace subscriber deploy/subscriber 8080`, then http://localhost:8080/.
+
 A process that starts anew begins with empty lists and plots: what happened to a file, whoever had it, is in the ledger
 (`subscriber explain`).
 """

@@ -5,6 +5,7 @@
 const POLL_MS = 3000;
 const SLOWEST_POLL_MS = 15000;
 const ANSWER_MS = 5000;
+const SHOWN_ROWS = 6; // as page.css has it
 const SILENT_AFTER_MS = 8000;
 const LEVELS = {
   starting: "Starting", well: "Well", look: "Look", paused: "Paused", trouble: "Trouble", draining: "Draining",
@@ -20,42 +21,42 @@ function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
-
 // A stranger's text: characters that are invisible, or that turn the others' order round, as \u{202E}.
-function reveal(node, text, className = "") {
-  let from = 0;
-  for (const hit of text.matchAll(UNSEEN)) {
-    node.append(element("span", className, text.slice(from, hit.index)));
-    node.append(element("span", "escape", `\\u{${hit[0].codePointAt(0).toString(16).toUpperCase()}}`));
-    from = hit.index + hit[0].length;
-  }
-  node.append(element("span", className, text.slice(from)));
-}
-
 function tell(node, text) {
   if (node.told === text) return;
   node.told = text;
   node.replaceChildren();
-  reveal(node, text);
+  let from = 0;
+  for (const hit of text.matchAll(UNSEEN)) {
+    const spelled = document.createElement("span");
+    spelled.className = "escape";
+    spelled.textContent = `\\u{${hit[0].codePointAt(0).toString(16).toUpperCase()}}`;
+    node.append(text.slice(from, hit.index), spelled);
+    from = hit.index + hit[0].length;
+  }
+  node.append(text.slice(from));
 }
 
-function tellName(node, uri) {
-  if (node.told === uri) return;
-  node.told = uri;
-  node.replaceChildren();
+// A sentence of ours: what stands between backticks is a command.
+function sayWithCode(node, text) {
+  if (node.told === text) return;
+  node.told = text;
+  node.replaceChildren(...text.split("`").map((part, number) => {
+    const made = document.createElement(number % 2 ? "code" : "span");
+    made.textContent = part;
+    return made;
+  }));
+}
+
+function tellName(part, uri) {
   const cut = uri.lastIndexOf("/") + 1;
-  reveal(node, uri.slice(0, cut), "folder");
-  reveal(node, uri.slice(cut), "file");
+  tell(part("file"), uri.slice(cut) || uri);
+  tell(part("folder"), uri.slice(0, cut));
 }
 
 function duration(seconds) {
-  const s = Math.max(0, Math.round(seconds));
+  if (seconds < 9.95) return `${Math.max(0, seconds).toFixed(1)} s`;
+  const s = Math.round(seconds);
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
   if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
@@ -87,7 +88,7 @@ function showHealth(health) {
   tell(at("detail"), health.detail);
   const runbook = health.runbook ? `RUNBOOK.md has more under ${health.runbook}.` : "";
   at("remedy").hidden = !health.remedy && !runbook;
-  say(at("remedy"), `${health.remedy} ${runbook}`.trim());
+  sayWithCode(at("remedy"), `${health.remedy} ${runbook}`.trim());
   document.title = `${LEVELS[health.level]}: ${health.headline} · subscriber`;
 }
 
@@ -126,7 +127,7 @@ function showBudget(money) {
   }
   const used = money.budget_usd - money.budget_remaining_usd;
   at("budget-meter").value = used / money.budget_usd;
-  say(at("money-more"), `all together ${dollars(used)} of ${dollars(money.budget_usd)}`);
+  say(at("money-more"), `all processes ${dollars(used)} of ${dollars(money.budget_usd)}`);
 }
 
 // One bar a minute; what is bad hangs below the line, so that it is told by more than its colour.
@@ -164,6 +165,11 @@ function showHour(hour, work) {
   plot("plot-cost", hour.cost_usd, [], `Cost of the last hour: ${cost}`);
 }
 
+function newRow(id) {
+  const template = at(id === "jobs" ? "job-row" : "ended-row");
+  return template.content.firstElementChild.cloneNode(true);
+}
+
 // Rows keep their element, and with it whether they are open, as long as their key is among the items.
 function showRows(id, items, key, update) {
   const list = at(id);
@@ -172,7 +178,7 @@ function showRows(id, items, key, update) {
   items.forEach((item, place) => {
     const name = key(item);
     left.delete(name);
-    if (!rows.has(name)) rows.set(name, at(`${list.id === "jobs" ? "job" : "ended"}-row`).content.firstElementChild.cloneNode(true));
+    if (!rows.has(name)) rows.set(name, newRow(id));
     const row = rows.get(name);
     update((part) => row.querySelector(`.${part}, ${part}`), item);
     if (list.children[place] !== row) list.insertBefore(row, list.children[place] ?? null);
@@ -182,19 +188,29 @@ function showRows(id, items, key, update) {
     rows.delete(name);
   }
   at(`${id}-empty`).hidden = items.length > 0;
+  const button = at(`${id}-all`), all = list.classList.contains("all");
+  button.hidden = items.length <= SHOWN_ROWS;
+  button.setAttribute("aria-expanded", String(all));
+  say(button, all ? "Show fewer" : `Show ${items.length - SHOWN_ROWS} more`);
+}
+
+for (const id of ["jobs", "failed", "finished"]) {
+  at(`${id}-all`).addEventListener("click", () => {
+    at(id).classList.toggle("all");
+    poll();
+  });
 }
 
 function showJob(part, job) {
-  tellName(part("name"), job.job);
-  say(part("badge"), job.attempt > 1 ? `attempt ${job.attempt}` : "");
-  part("badge").className = "badge again";
+  tellName(part, job.job);
   const known = job.total_seconds > 0;
   const share = known ? Math.min(1, job.done_seconds / job.total_seconds) : 0;
-  say(part("stage"), `${STAGES[job.stage] ?? job.stage}${known ? ` · ${Math.floor(share * 100)} %` : ""}`);
-  say(part("time"), `· ${duration(job.seconds)}`);
+  const again = job.attempt > 1 ? `attempt ${job.attempt} · ` : "";
+  say(part("when"), known ? `${Math.floor(share * 100)} %` : "");
+  say(part("facts"), `${again}${STAGES[job.stage] ?? job.stage} · ${duration(job.seconds)}`);
   if (known) part("progress").value = share;
   else part("progress").removeAttribute("value");
-  part("progress").setAttribute("aria-label", `Transcribed of ${job.job.replace(UNSEEN, "?")}`);
+  part("progress").setAttribute("aria-label", "Transcribed");
   const length = known ? `${duration(job.done_seconds)} of ${duration(job.total_seconds)} of audio` : "length not known yet";
   tell(part("whole"), `${job.job}, generation ${job.generation}: ${length}`);
   tell(part("explain"), job.explain);
@@ -202,17 +218,18 @@ function showJob(part, job) {
 
 function showEnded(now) {
   return (part, one) => {
-    const again = one.next_attempt_at !== null, bad = one.outcome !== "transcribed" && !again;
-    tellName(part("name"), one.job ?? `message ${one.message_id}`);
-    say(part("badge"), one.reason);
-    const dead = bad && !["gone", "superseded", "ignored"].includes(one.outcome);
-    part("badge").className = `badge${dead ? " bad" : ""}${again ? " again" : ""}`;
-    say(part("stage"), [again && againIn(now, one), one.cost_usd && dollars(one.cost_usd)].filter(Boolean).join(" · "));
-    say(part("time"), `took ${duration(one.took_seconds)} · ${duration(since(now, one.at))} ago`);
-    tell(part("message"), one.outcome === "transcribed" ? "" : one.message);
-    const length = one.audio_seconds === null ? "" : ` · ${duration(one.audio_seconds)} of audio`;
-    const attempt = one.attempt === null ? "" : ` · attempt ${one.attempt}`;
-    tell(part("whole"), `${one.job ?? one.message_id}${attempt}${length} · ${one.outcome} ${one.at.slice(0, 19)} UTC`);
+    const done = one.outcome === "transcribed", again = one.next_attempt_at !== null;
+    const harmless = ["gone", "superseded", "ignored"].includes(one.outcome);
+    tellName(part, one.job ?? `message ${one.message_id}`);
+    say(part("when"), `${duration(since(now, one.at))} ago`);
+    say(part("facts"), [`took ${duration(one.took_seconds)}`, one.cost_usd && dollars(one.cost_usd)].filter(Boolean).join(" · "));
+    part("why").hidden = done;
+    say(part("badge"), again ? `${one.reason}, ${againIn(now, one)}` : one.reason);
+    part("badge").className = `badge ${again ? "again" : harmless ? "" : "bad"}`;
+    tell(part("message"), one.message);
+    const attempt = one.attempt === null ? "" : `, attempt ${one.attempt}`;
+    const length = one.audio_seconds === null ? "" : `, ${duration(one.audio_seconds)} of audio`;
+    tell(part("whole"), `${one.job ?? one.message_id}${attempt}${length}: ${one.outcome} at ${one.at.slice(0, 19)}Z`);
     tell(part("explain"), one.explain ?? "");
   };
 }
