@@ -68,9 +68,10 @@ class Browser:
         return answer
 
     def complaints(self) -> list[str]:
-        """What the console says since it was last asked: refused scripts, styles and requests."""
+        """What the console says since it was last asked, but for a daemon's end: refused scripts, styles, errors."""
         entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]  # Selenium's own
-        return [str(entry["message"]) for entry in entries]
+        messages = [str(entry["message"]) for entry in entries]
+        return [one for one in messages if not ("api/status" in one and "net::ERR_" in one)]
 
 
 @contextmanager

@@ -39,22 +39,22 @@ def main() -> None:
         daemon = scene.start(**SETTINGS)
         daemon.ready()
         screen = stack.enter_context(browser())
-        three_minutes(world, daemon)
+        five_minutes(world, daemon)
         draw(screen, f"http://127.0.0.1:{daemon.port}/")
     print(f"{PICTURE}: {PICTURE.stat().st_size / 1000:.0f} kB", file=sys.stderr)
 
 
-def three_minutes(world: World, daemon: Daemon) -> None:
+def five_minutes(world: World, daemon: Daemon) -> None:
     """Calls of some length, two files of no use, and at the end long ones that are on their way."""
-    for number in range(36):
+    for number in range(48):
         world.upload(f"calls/2026/11/{number:02}-support.wav", wav(f"call {number}", 4 + 11 * (number % 5)))
-        if number in {9, 24}:
+        if number in {9, 31}:
             world.upload(f"calls/2026/11/{number:02}-cut-off.wav", b"RIFF and no more")
-        time.sleep(4)
+        time.sleep(2 + 2 * (number % 4))
     for number, name in enumerate(("board-meeting.wav", "lecture 3, part two.wav", "Interview mit Herrn Zöller.wav")):
         world.upload(f"long/{name}", wav(name, 400 + 100 * number))
     daemon.counts(1, "whisper_in_flight")
-    time.sleep(25)
+    time.sleep(18)
 
 
 def draw(screen: Browser, url: str) -> None:
