@@ -64,22 +64,27 @@ class Signs:
     last_failure: str
 
 
+_BY_ITSELF = "It goes on by itself."
+
 REMEDIES = {
-    "billing": ("Settle the account or raise its limit with the provider.", "SubscriberPaused"),
+    "billing": (f"Settle the account or raise its limit with the provider. {_BY_ITSELF}", "SubscriberPaused"),
     "budget": (
         "It goes on at midnight UTC. Sooner: raise SUBSCRIBER_BUDGET_USD_PER_DAY and restart.",
         "SubscriberBudgetUsedUp",
     ),
     "configuration": ("Give SUBSCRIBER_OUTPUT a bucket or a prefix of its own and restart.", "SubscriberPaused"),
-    "forbidden": ("Run `subscriber check`: it names the right that is missing and the command.", "SubscriberPaused"),
+    "forbidden": (
+        f"Run `subscriber check`: it names the right and the command. {_BY_ITSELF}",
+        "SubscriberPaused",
+    ),
     "model": ("Set SUBSCRIBER_MODEL to a model that the provider serves and restart.", "SubscriberModelGone"),
-    "unavailable": ("Nothing to do here: it is asked every few seconds.", "SubscriberNeighbourAway"),
+    "unavailable": (f"Nothing to do here: it is asked every few seconds. {_BY_ITSELF}", "SubscriberNeighbourAway"),
 }
 """What mends a pause, by its reason, and where RUNBOOK.md has more."""
 
 _NAMES = {"budget": "today's budget", "firestore": "Firestore", "gcs": "Cloud Storage", "pubsub": "Pub/Sub"}
 _NAMES |= {"whisper": "the provider", "configuration": "configuration"}
-_KEEPS = "Nothing is lost, nothing is paid, and it goes on by itself."
+_MEANWHILE = "Nothing is lost and nothing is paid meanwhile."
 
 
 def judge(signs: Signs) -> Health:
@@ -102,24 +107,17 @@ def _paused(outages: Sequence[Outage]) -> Health:
     remedy, runbook = REMEDIES[first.reason]
     names = " and ".join(_NAMES.get(one.neighbour, one.neighbour) for one in outages)
     headline = "today's budget is used up" if first.reason == "budget" else f"waiting for {names}"
-    return Health(Level.PAUSED, headline, f"{first.reason}: {first.message}. {_KEEPS}", remedy, runbook)
+    detail = f"{first.reason}: {first.message.rstrip('.')}. {_MEANWHILE}"
+    return Health(Level.PAUSED, headline, detail, remedy, runbook)
 
 
 def _renewals(signs: Signs) -> Health | None:
-    late = {
-        "leases": (signs.lease_age, signs.lease_seconds),
-        "claims": (signs.claim_age, signs.claim_seconds),
-    }
-    for kind, (age, length) in late.items():
+    kinds = {"leases": (signs.lease_age, signs.lease_seconds), "claims": (signs.claim_age, signs.claim_seconds)}
+    for kind, (age, length) in kinds.items():
         if age > length:
+            headline = f"{kind} are not renewed"
             detail = f"No success for {age:.0f} s; they last {length:.0f} s, and others may take the jobs meanwhile."
-            return Health(
-                Level.TROUBLE,
-                f"{kind} are not renewed",
-                detail,
-                "Run `subscriber check`.",
-                "SubscriberLeaseRenewalsFail",
-            )
+            return Health(Level.TROUBLE, headline, detail, "Run `subscriber check`.", "SubscriberLeaseRenewalsFail")
     return None
 
 
@@ -127,18 +125,12 @@ def _attempts(signs: Signs) -> Health | None:
     if signs.failed_lately >= max(MANY_FAILURES, signs.done_lately):
         headline = f"{signs.failed_lately} attempts failed, {_count(signs.done_lately, 'job')} done"
         detail = f"The last one: {signs.last_failure}. Each is made again until its attempts end."
-        return Health(
-            Level.LOOK, headline, detail, "Look at the reasons below, and explain one.", "SubscriberAttemptsFail"
-        )
+        remedy = "Read the reasons below, and explain one."
+        return Health(Level.LOOK, headline, detail, remedy, "SubscriberAttemptsFail")
     if signs.models_gone:
-        gone = "The provider no longer serves a model of ours; the next one is used."
-        return Health(
-            Level.LOOK,
-            "a model is gone",
-            gone,
-            "Put SUBSCRIBER_MODEL in the order that you want.",
-            "SubscriberModelGone",
-        )
+        detail = "The provider no longer serves a model of ours; the next one is used."
+        remedy = "Take it out of SUBSCRIBER_MODEL."
+        return Health(Level.LOOK, "a model is gone", detail, remedy, "SubscriberModelGone")
     return None
 
 

@@ -31,7 +31,7 @@ WELL = Signs(
     last_failure="no_answer: too late",
 )
 AWAY = Outage("firestore", "unavailable", "no answer", 12.0)
-BROKE = Outage("whisper", "billing", "insufficient_quota", 3.0)
+BROKE = Outage("whisper", "billing", "insufficient_quota.", 3.0)
 EVERY = [
     WELL,
     replace(WELL, in_flight=0),

@@ -153,7 +153,7 @@ function plot(id, good, bad, label) {
 function showHour(hour, work) {
   const done = sum(hour.done), dead = sum(hour.dead), failed = sum(hour.failed);
   const bad = hour.dead.map((one, minute) => one + hour.failed[minute]);
-  const worse = [dead && `${dead} dead`, failed && `${failed} failed once`].filter(Boolean);
+  const worse = [dead && `${dead} dead`, failed && `${failed} tried again`].filter(Boolean);
   const finished = [`${done} done`, ...worse].join(" · ");
   say(at("plot-done-sum"), finished);
   plot("plot-done", hour.done, bad, `Finished in the last hour: ${finished}`);
@@ -210,7 +210,6 @@ function showJob(part, job) {
   say(part("facts"), `${again}${STAGES[job.stage] ?? job.stage} · ${duration(job.seconds)}`);
   if (known) part("progress").value = share;
   else part("progress").removeAttribute("value");
-  part("progress").setAttribute("aria-label", "Transcribed");
   const length = known ? `${duration(job.done_seconds)} of ${duration(job.total_seconds)} of audio` : "length not known yet";
   tell(part("whole"), `${job.job}, generation ${job.generation}: ${length}`);
   tell(part("explain"), job.explain);
@@ -254,7 +253,7 @@ function show(told) {
   const { owner, version, started_at, subscription, output, models } = told.process;
   const up = duration(since(told.now, started_at));
   tell(at("process"), `${owner} · version ${version} · up ${up} · ${subscription.join(", ")} → ${output} · ${models.join(", ")}`);
-  say(at("freshness"), `as of ${clock(told.now)}, asked every ${POLL_MS / 1000} s`);
+  say(at("freshness"), `as of ${clock(told.now)}, asked again every ${POLL_MS / 1000} s`);
   at("main").setAttribute("aria-busy", "false");
 }
 

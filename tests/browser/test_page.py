@@ -199,7 +199,7 @@ def test_the_plots_say_in_words_what_they_show(screen: Browser, tmp_path: Path) 
         screen.open(url)
         labels = [plot.get_attribute("aria-label") for plot in screen.all(".plot")]
         assert labels == [
-            "Finished in the last hour: 1 done · 1 failed once",
+            "Finished in the last hour: 1 done · 1 tried again",
             "Jobs in flight in the last hour: now 3, most 3",
             "Cost of the last hour: $0.25",
         ]
