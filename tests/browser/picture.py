@@ -39,16 +39,16 @@ def main() -> None:
         daemon = scene.start(**SETTINGS)
         daemon.ready()
         screen = stack.enter_context(browser())
-        five_minutes(world, daemon)
+        three_minutes(world, daemon)
         draw(screen, f"http://127.0.0.1:{daemon.port}/")
     print(f"{PICTURE}: {PICTURE.stat().st_size / 1000:.0f} kB", file=sys.stderr)
 
 
-def five_minutes(world: World, daemon: Daemon) -> None:
+def three_minutes(world: World, daemon: Daemon) -> None:
     """Calls of some length, two files of no use, and at the end long ones that are on their way."""
-    for number in range(48):
+    for number in range(32):
         world.upload(f"calls/2026/11/{number:02}-support.wav", wav(f"call {number}", 4 + 11 * (number % 5)))
-        if number in {9, 31}:
+        if number in {9, 21}:
             world.upload(f"calls/2026/11/{number:02}-cut-off.wav", b"RIFF and no more")
         time.sleep(2 + 2 * (number % 4))
     for number, name in enumerate(("board-meeting.wav", "lecture 3, part two.wav", "Interview mit Herrn Zöller.wav")):
