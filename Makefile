@@ -14,15 +14,19 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
+$(VENV)/.browser: tools/install-browser.sh $(VENV)/.installed
+	tools/install-browser.sh
+	@touch $@
+
 install: $(VENV)/.installed ## make .venv from the hashed requirement files
 
 demo: $(VENV)/.installed ## see it work: emulators, a bucket, a local Whisper and the daemon, on this machine
 	@$(BIN)/subscriber demo
 
-test: $(VENV)/.installed lint ## lint, types and every test but the slow ones
+test: $(VENV)/.browser lint ## lint, types and every test but the slow ones
 	$(BIN)/pytest -m "not slow"
 
-test-all: $(VENV)/.installed lint ## the same and the slow tests
+test-all: $(VENV)/.browser lint ## the same and the slow tests
 	$(BIN)/pytest
 
 test-ops: $(VENV)/.installed ## build and run the image, ask gcloud's linter, checkov and published schemas; minutes, installs what it needs

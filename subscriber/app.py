@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from subscriber.arrival import Arrivals
@@ -22,7 +23,7 @@ from subscriber.config import ConfigErrors, Settings
 from subscriber.drain import Drain
 from subscriber.endings import Endings, RetryPolicy
 from subscriber.errors import ConfigError, NeighbourDown
-from subscriber.lease import ClaimKeeper, HeldClaim, LeaseKeeper
+from subscriber.lease import ClaimKeeper, LeaseKeeper
 from subscriber.log import get_logger
 from subscriber.metrics import Metrics
 from subscriber.notification import Selection
@@ -35,6 +36,7 @@ from subscriber.riding import RidingAnnouncer, RidingLedger, RidingObjects
 from subscriber.settlement import Settler
 from subscriber.signals import Signals
 from subscriber.solitude import Solitude
+from subscriber.status import StatusReport
 from subscriber.transcribe.asking import Asker, Options
 from subscriber.transcribe.cache import ChunkCache
 from subscriber.transcribe.paying import PaidTranscriber, dearest_request_usd, tariff
@@ -94,6 +96,16 @@ class Daemon:
         self.settler = Settler(adapters.source, self.leases, metrics)
         self._speech = self._compose_speech()
         self.worker = self._worker()
+        self._report = StatusReport(
+            settings=settings,
+            owner=self._owner,
+            metrics=metrics,
+            leases=self.leases,
+            claims=self.claims,
+            outages=self.outages,
+            ready=self.ready,
+            live=self.live,
+        )
 
     def serve(self, *, web: bool = True) -> None:
         """Check, pull, and drain on the first event. Raises ConfigErrors for what only configuration can mend."""
@@ -129,10 +141,9 @@ class Daemon:
             return True, {"state": "paused", "why": paused}
         return True, {"state": "pulling"}
 
-    def status(self) -> dict[str, object]:
-        """Whether we pull, and how far each job in work is: at most MAX_JOBS of them, and never a transcript's word."""
-        _, state = self.ready()
-        return {**state, "jobs": [_in_work(held) for held in self.claims.held()]}
+    def status(self) -> dict[str, Any]:
+        """What the status page shows: see `status_fields.py`."""
+        return self._report.make().model_dump(mode="json")
 
     def _probe_whisper(self) -> None:
         """A check costs nothing and proves little: a pause ends with a real answer."""
@@ -256,17 +267,6 @@ class Daemon:
             outages=self.outages,
             metrics=self._metrics,
         )
-
-
-def _in_work(held: HeldClaim) -> dict[str, object]:
-    """One job of /api/status; lengths in seconds, None while nobody knows them."""
-    return {
-        "job": held.job_uri,
-        "generation": str(held.claim.job.generation),
-        "attempt": held.claim.attempt,
-        "done_seconds": held.progress.done,
-        "total_seconds": held.progress.total,
-    }
 
 
 def _hints(settings: Settings) -> Hints:

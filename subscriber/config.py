@@ -167,10 +167,10 @@ class Settings(BaseModel):
     """From SIGTERM to exit.
     Why: Cloud Run kills after 10 s; on GKE set the pod's grace less 30."""
     port: int = Field(8080, ge=0, le=65_535)
-    """Of /metrics, /livez, /readyz and /api/status; 0 takes a free one.
+    """Of /metrics, /livez, /readyz, the page and /api/status; 0 takes a free one.
     Why: Cloud Run's own default."""
     status_page: Annotated[Literal["on", "off"], BeforeValidator(lower)] = "on"
-    """Whether /api/status shows the jobs in work; it tells the names of objects.
+    """Whether there is a page at / and its data at /api/status; both tell the names of objects.
     Why: who can reach the port may mostly know them; turn it off where names are personal data."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = "info"
     """Lowest level that is written.

@@ -114,6 +114,7 @@ class Endings:
             retry_in_seconds=round(ending.retry_after_seconds, 1) or None,
             delivery_attempt=delivery.attempt or None,
         )
+        self._metrics.book.see_ending(ending, delivery.message.id, took_seconds)
         if claim and record and record.state.final:
             self._metrics.jobs.labels(record.state, record.reason.kind if record.reason else "").inc()
             self._metrics.job_seconds.observe(took_seconds)

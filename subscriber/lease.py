@@ -161,11 +161,15 @@ class LeaseKeeper(Keeper):
 
 
 class HeldClaim:
-    """A claim that the keeper renews. Its end is counted on our own clock from before the renewal was sent."""
+    """A claim that the keeper renews. Its end is counted on our own clock from before the renewal was sent.
+
+    `stage` is what its job is at: for people.
+    """
 
     def __init__(self, claim: Claim, asked_at: float, renew: Callable[[HeldClaim], None]) -> None:
         self.claim = claim
-        self.renewed_at = asked_at
+        self.began_at = self.renewed_at = asked_at
+        self.stage = "open"
         self.progress = Progress()
         self.pin = claim.pin
         self.lost = False

@@ -27,10 +27,11 @@ from prometheus_client import (
 )
 
 from subscriber import __version__
+from subscriber.book import Book
 from subscriber.errors import IGNORED, NEIGHBOURS, PAUSES, VERDICTS
 from subscriber.model import Outcome
 
-__all__ = ["RPC_CODES", "STAGES", "WHISPER_RESULTS", "MetricInfo", "Metrics", "RecentMax", "catalogue"]
+__all__ = ["RPC_CODES", "STAGES", "WHISPER_RESULTS", "MetricInfo", "Metrics", "RecentMax", "catalogue", "reading"]
 
 RPC_CODES = (
     "cancelled",
@@ -162,7 +163,10 @@ class RecentMax:
 
 
 class Metrics:
-    """The metrics of one daemon, in a registry of their own. `models` are those that it may ask."""
+    """The metrics of one daemon, in a registry of their own. `models` are those that it may ask.
+
+    `book` is what the status page knows of the last hour; it is told by whoever counts.
+    """
 
     deliveries = _counter("Deliveries by their outcome for us.", outcome=Outcome)
     jobs = _counter(
@@ -213,6 +217,7 @@ class Metrics:
 
     def __init__(self, models: Iterable[str] = ()) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # a second sample for each series, which nobody reads
+        self.book = Book()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -228,6 +233,21 @@ class Metrics:
         """Take Pub/Sub's delivery attempt of an arrival into `delivery_attempt_max`."""
         self._attempts.see(attempt)
 
+    def see_age(self, seconds: float) -> None:
+        """Take in how long after its publication a message has arrived."""
+        self.delivery_age_seconds.observe(seconds)
+        self.book.see_arrival(seconds)
+
+    def see_in_flight(self, jobs: int) -> None:
+        """So many jobs are in work from now on."""
+        self.jobs_in_flight.set(jobs)
+        self.book.see_in_flight(jobs)
+
+    def spend(self, model: str, usd: float) -> None:
+        """Count what an answer has cost."""
+        self.cost_usd.labels(model).inc(usd)
+        self.book.see_cost(usd)
+
     def watch_staleness(self, kind: str, seconds: Callable[[], float]) -> None:
         """Ask `seconds` at every scrape how long ago the keeper of that kind (ack, claim) last succeeded."""
         self.lease_staleness_seconds.labels(kind).set_function(seconds)
@@ -240,6 +260,11 @@ class Metrics:
     def render(self) -> bytes:
         """Prometheus's text format 0.0.4."""
         return generate_latest(self.registry)
+
+
+def reading(metric: Counter | Gauge) -> float:
+    """What a scrape would find now: the sum over all series."""
+    return sum(sample.value for family in metric.collect() for sample in family.samples)
 
 
 def catalogue() -> list[MetricInfo]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 from subscriber.drain import Drain
@@ -16,7 +17,7 @@ from subscriber.errors import ConfigError, Interrupted, NeighbourDown, Transient
 from subscriber.log import get_logger
 from subscriber.metrics import Metrics
 
-__all__ = ["Outages"]
+__all__ = ["Outage", "Outages"]
 
 T = TypeVar("T")
 
@@ -27,6 +28,16 @@ OWN_FAILURES = 3
 """How often a call may fail while its neighbour passes the probe before that is the job's own failure."""
 
 OWN_REASON = {"whisper": "provider_error", "gcs": "storage_error", "firestore": "ledger_error", "pubsub": "unexpected"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Why a neighbour is thought to be down, and since how many seconds; `reason` is one of PAUSES."""
+
+    neighbour: str
+    reason: str
+    message: str
+    seconds: float
 
 
 class Outages:
@@ -46,8 +57,13 @@ class Outages:
     @property
     def paused(self) -> dict[str, str]:
         """Neighbour -> why it is thought to be down; empty when all is well."""
+        return {one.neighbour: f"{one.reason}: {one.message}" for one in self.known()}
+
+    def known(self) -> list[Outage]:
+        """The outages that pause us."""
         with self._changed:
-            return {name: f"{error.reason}: {error}" for name, (error, _) in self._down.items()}
+            now = time.monotonic()
+            return [Outage(name, error.reason, str(error), now - since) for name, (error, since) in self._down.items()]
 
     def clock(self) -> float:
         """Seconds on a clock that stands still while any neighbour is down."""

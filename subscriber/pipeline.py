@@ -158,7 +158,7 @@ class Pipeline:
                 wishes = self._wishes(recording)
                 transcript = self._transcribe(held, recording, wishes)
                 outputs = self._write(held, recording, transcript, wishes.formats)
-                return self._complete(held.claim, transcript, outputs)
+                return self._complete(held, transcript, outputs)
         except Gone as gone:
             return self._endings.without_transcript(held.claim, State.GONE, str(gone))
         except Superseded as newer:
@@ -208,7 +208,7 @@ class Pipeline:
     def _transcribe(self, held: HeldClaim, recording: ObjectInfo, wishes: Wishes) -> Transcript:
         """Decoded, cut and asked for in one pass over ranges of the pinned generation."""
         require_writable(self._objects, self._options.location, held.claim)
-        with self._stage("transcribe"):
+        with self._stage("transcribe", held):
             transcript = self._speech.transcribe(
                 held, ObjectBytes(self._objects, recording), wishes.hints, wishes.refused
             )
@@ -223,12 +223,12 @@ class Pipeline:
         self._outages.ride("firestore", held.ensure)
         files = render(transcript, formats)
         json_file = partial(render_json, transcript, recording, held.claim, provider=self._options.provider)
-        with self._stage("write"):
+        with self._stage("write", held):
             return write_set(
                 self._objects, self._options.location, held.claim, files, json_file, transcript.fingerprint
             )
 
-    def _complete(self, claim: Claim, transcript: Transcript, outputs: tuple[str, ...]) -> Ending:
+    def _complete(self, held: HeldClaim, transcript: Transcript, outputs: tuple[str, ...]) -> Ending:
         result = Result(
             outputs=outputs,
             audio_seconds=transcript.duration,
@@ -240,9 +240,10 @@ class Pipeline:
             chunks=_chunk_counts(transcript),
             warnings=tuple(sorted({warning.kind for warning in transcript.warnings})),
         )
-        with self._stage("complete"):
-            record = self._ledger.transact(claim.job, partial(decide_completion, claim=claim, result=result))
-        return Ending(Outcome.TRANSCRIBED, record=record, claim=claim)
+        with self._stage("complete", held):
+            decide = partial(decide_completion, claim=held.claim, result=result)
+            record = self._ledger.transact(held.claim.job, decide)
+        return Ending(Outcome.TRANSCRIBED, record=record, claim=held.claim)
 
     def _announce(self, job: Job, record: Record | None) -> None:
         """Tell of a settled job of which nobody was told yet: also after a crash between record and event."""
@@ -255,7 +256,9 @@ class Pipeline:
         self._settler.settle(deliveries, ending)
 
     @contextmanager
-    def _stage(self, stage: str) -> Iterator[None]:
+    def _stage(self, stage: str, held: HeldClaim | None = None) -> Iterator[None]:
+        if held:
+            held.stage = stage
         with self._metrics.stage_seconds.labels(stage).time():
             yield
 

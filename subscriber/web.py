@@ -1,4 +1,4 @@
-"""/metrics, /livez, /readyz and /api/status for collectors, probes and people.
+"""/metrics, /livez, /readyz, /api/status and the page at / for collectors, probes and people.
 
 The law of this file: a client costs little and not for long. It gets one answer a connection, has five seconds for its
 request and five for taking the answer, and shares a fixed number of connections with all others; what it sends beyond
@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from subscriber.errors import ConfigError
 from subscriber.log import get_logger
+from subscriber.page import load_page
 
 __all__ = ["WebServer"]
 
@@ -41,6 +42,7 @@ class _Reply:
     status: HTTPStatus
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[str, ...] = ()
 
     def encode(self, *, head_only: bool = False) -> bytes:
         lines = [
@@ -49,6 +51,8 @@ class _Reply:
             f"Content-Length: {len(self.body)}",
             "Cache-Control: no-store",
             "Connection: close",
+            "X-Content-Type-Options: nosniff",
+            *self.headers,
         ]
         if self.status is HTTPStatus.METHOD_NOT_ALLOWED:
             lines.append("Allow: GET, HEAD")
@@ -62,7 +66,7 @@ class WebServer:
     """The paths on one port while its `with` block runs. Entering raises ConfigError when the port is taken.
 
     `metrics_render` gives Prometheus's text; `live`, `ready` and `status` must answer at once, from any thread. Without
-    `status` there is no /api/status. `port` 0 takes a free one, which `port` then tells.
+    `status` there is neither /api/status nor a page. `port` 0 takes a free one, which `port` then tells.
     """
 
     def __init__(
@@ -84,6 +88,8 @@ class WebServer:
             "/readyz": lambda: _state(*ready()),
         }
         if status:
+            page = _page()
+            self._routes["/"] = lambda: page
             self._routes["/api/status"] = lambda: _json(HTTPStatus.OK, status())
 
     def __enter__(self) -> Self:
@@ -191,6 +197,13 @@ def _state(good: bool, details: Mapping[str, object]) -> _Reply:
 
 def _json(status: HTTPStatus, body: Mapping[str, object]) -> _Reply:
     return _Reply(status, (json.dumps(body) + "\n").encode(), "application/json")
+
+
+def _page() -> _Reply:
+    """The page may load nothing and talk to nobody but us, and nobody may frame it."""
+    page = load_page()
+    headers = (f"Content-Security-Policy: {page.policy}", "Referrer-Policy: no-referrer")
+    return _Reply(HTTPStatus.OK, page.body, "text/html; charset=utf-8", headers)
 
 
 def _error(status: HTTPStatus) -> _Reply:

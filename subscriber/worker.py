@@ -131,7 +131,7 @@ class Worker:
         for delivery in new:
             self._metrics.see_delivery_attempt(delivery.attempt)
             age = datetime.now(UTC) - delivery.message.published_at
-            self._metrics.delivery_age_seconds.observe(max(0.0, age.total_seconds()))
+            self._metrics.see_age(max(0.0, age.total_seconds()))
             self._start(delivery, self._pipeline.handle)
 
     def _start(self, delivery: Delivery, do: Callable[[Delivery], None]) -> None:
@@ -180,7 +180,7 @@ class Worker:
             return max(0, min(self._free_places(), self._registry.room(threads)))
 
     def _count(self) -> None:
-        self._metrics.jobs_in_flight.set(len(self._in_work))
+        self._metrics.see_in_flight(len(self._in_work))
         self._metrics.jobs_parked.set(self._registry.waiting())
 
     def _ended(self) -> bool:

@@ -14,6 +14,7 @@ from google.cloud import pubsub_v1, storage  # type: ignore[attr-defined]
 from subscriber import emulators as servers
 from subscriber.emulators import Emulators, EmulatorsMissing
 from subscriber.whisper_server import Control, Server, StubEngine
+from tests.process.scenes import Scene
 from tests.world import Queue, World, fresh, new_world
 
 # Its 200 ms an example are over on any machine that others share.
@@ -88,6 +89,13 @@ def bucket(google: Emulators) -> storage.Bucket:
 def world(emulators: Emulators) -> Iterator[World]:
     """A world of one test: only its own uploads are notified."""
     with new_world(emulators) as made:
+        yield made
+
+
+@pytest.fixture
+def scene(world: World, server: Server, control: Control) -> Iterator[Scene]:
+    """A world and a provider for daemons of the test's own."""
+    with Scene(world, server.url, control) as made:
         yield made
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from subscriber import web
 from subscriber.errors import ConfigError
+from subscriber.page import load_page
 from subscriber.web import WebServer
 
 
@@ -90,10 +91,21 @@ def test_the_status_is_json_and_only_there_if_it_is_wanted(server: WebServer, da
     response, body = ask(server, "/api/status")
     assert (response.status, json.loads(body)) == (200, {"state": "pulling", "jobs": []})
     with WebServer(0, daemon.metrics, daemon.live, daemon.ready, host="127.0.0.1") as other:
-        assert ask(other, "/api/status")[0].status == 404
+        assert [ask(other, path)[0].status for path in ("/api/status", "/")] == [404, 404]
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics/", "/livez/../metrics", "//", "/favicon.ico"])
+def test_the_page_comes_with_its_policy_and_is_not_kept(server: WebServer) -> None:
+    page = load_page()
+    response, body = ask(server, "/?from=bookmark")
+    assert (response.status, body) == (200, page.body)
+    assert response.getheader("Content-Type") == "text/html; charset=utf-8"
+    assert response.getheader("Content-Security-Policy") == page.policy
+    assert response.getheader("X-Content-Type-Options") == "nosniff"
+    assert response.getheader("Referrer-Policy") == "no-referrer"
+    assert response.getheader("Cache-Control") == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/index.html", "/metrics/", "/livez/../metrics", "//", "/favicon.ico"])
 def test_any_other_path_is_not_found(server: WebServer, path: str) -> None:
     assert ask(server, path)[0].status == 404
 

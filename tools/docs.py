@@ -1,4 +1,4 @@
-"""Writes what is made from tables: README's settings, the reference, the manual, indexes, alerts, the dashboard."""
+"""Writes what is made from tables: README's settings, the reference, the manual, indexes, alerts, dashboard, status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from subscriber.cli.manual import manual
 from subscriber.queries import every_index
 from subscriber.reference import reference
 from subscriber.settings_table import markdown
-from tools import alerts, dashboard
+from tools import alerts, dashboard, status_table
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = re.compile(r"<!-- settings: begin -->.*<!-- settings: end -->\n", re.DOTALL)
@@ -24,7 +24,11 @@ def main() -> None:
     (ROOT / "docs" / "reference.md").write_text(reference())
     (ROOT / "docs" / "commands.md").write_text(manual(app))
     write_indexes(ROOT / "firestore" / "indexes")
-    for path, text in {**alerts.manifests(), dashboard.FILE: dashboard.text()}.items():
+    for path, text in {
+        **alerts.manifests(),
+        dashboard.FILE: dashboard.text(),
+        status_table.FILE: status_table.text(),
+    }.items():
         path.write_text(text, encoding="utf-8")
 
 

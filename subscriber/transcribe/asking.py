@@ -283,7 +283,7 @@ class Asker:
         billed = billed_seconds(profile_of(question.model), question.seconds, answer.billed_seconds)
         price = self.usd_per_minute(question.model)
         self._metrics.billed_seconds.labels(question.model).inc(billed)
-        self._metrics.cost_usd.labels(question.model).inc(billed / 60 * price if price else 0.0)
+        self._metrics.spend(question.model, billed / 60 * price if price else 0.0)
 
 
 def _done(judgement: Judgement) -> Future[Judgement]:

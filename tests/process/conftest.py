@@ -13,13 +13,6 @@ from tests.process.scenes import Scene
 from tests.world import World, new_world
 
 
-@pytest.fixture
-def scene(world: World, server: Server, control: Control) -> Iterator[Scene]:
-    """A world and a provider for daemons of the test's own."""
-    with Scene(world, server.url, control) as made:
-        yield made
-
-
 @pytest.fixture(scope="module")
 def common_world(emulators: Emulators) -> Iterator[World]:
     """A world for all tests of a file."""
