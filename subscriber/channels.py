@@ -9,6 +9,7 @@ import socket
 from typing import Any, Protocol
 
 import grpc
+import grpc.experimental
 import requests.adapters
 import urllib3.connection
 from google.auth.exceptions import DefaultCredentialsError
@@ -37,6 +38,8 @@ OPTIONS = (
     # Pub/Sub takes messages of 10 MB; gRPC's own limit of 4 MB would block the subscription behind such a one.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
+    # A read of one document is a stream to gRPC, and by default gets a thread that hands its answer over.
+    (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
 )
 
 
