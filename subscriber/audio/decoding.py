@@ -1,7 +1,7 @@
 """One file and the process that decodes it, as the daemon holds them.
 
-The law of this file: nothing that a decoder says is trusted, for its input was a stranger's; and what a process that has
-decoded other files before has against one is not believed: a fresh process is asked.
+The law of this file: nothing that a decoder says is trusted, for its input was a stranger's; and what a process that
+has decoded another file before has against one is not believed: a fresh process is asked.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Decoder:
         self.status.close()
 
 
-class _Verdict(Exception):  # noqa: N818 - it is no error yet
+class _Verdict(Exception):
     """What a process, or its end, says against a file."""
 
     def __init__(self, error: Permanent | Transient) -> None:

@@ -28,7 +28,7 @@ OPEN_FILES = 64
 
 
 OLD_CPU_SECONDS = 2.0
-"""After so much work a process ends: what it holds for its files, and what they may have spoiled in it, ends with it."""
+"""After so much work a process ends, and with it what it holds of its files, and what they may have spoiled in it."""
 
 
 def serve(sock: socket.socket, fault: str | None) -> int:
