@@ -77,12 +77,12 @@ class Decoding:
         limits: Limits,
         *,
         fork: Callable[[], Decoder],
-        keep: Callable[[Decoder], None],
+        let_go: Callable[[Decoder, bool], None],
     ) -> None:
-        """Begin; `fork` makes a decoder that has seen no file, `keep` takes one that may be given another."""
+        """Begin; `fork` makes a decoder that has seen no file, `let_go` is told whether one may be given another."""
         self._decoder = decoder
         self._fork = fork
-        self._keep = keep
+        self._let_go = let_go
         self._source = source
         self._limits = limits
         self._done = False
@@ -114,8 +114,12 @@ class Decoding:
 
     def close(self) -> None:
         """End the decoder, unless it is done with the file."""
+        self._end(keep=False)
+
+    def _end(self, *, keep: bool) -> None:
         if not self._done:
-            self._decoder.close()
+            self._done = True
+            self._let_go(self._decoder, keep)
 
     def _pieces(self, skip: int) -> Iterator[bytes]:
         """The PCM behind the first `skip` bytes, which were heard before; it is the same each time."""
@@ -124,7 +128,8 @@ class Decoding:
             kind, payload = self._next()
             if kind == DONE:
                 self.facts = self._facts(payload)
-                self._let_go()
+                # One that met anything odd is not trusted with another file.
+                self._end(keep=not (self.facts.warnings or self.facts.bad_packets))
                 return
             if kind != PCM:
                 self._crashed(f"says {kind!r}")
@@ -134,14 +139,6 @@ class Decoding:
             if piece := payload[skip:]:
                 yield piece
             skip = max(0, skip - len(payload))
-
-    def _let_go(self) -> None:
-        """A process that met anything odd is not trusted with another file."""
-        if self.facts.warnings or self.facts.bad_packets:
-            self._decoder.close()
-        else:
-            self._keep(self._decoder)
-        self._done = True
 
     def _begin(self) -> Facts:
         self._decoder.socket.settimeout(self._limits.silence_seconds)

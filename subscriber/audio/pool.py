@@ -35,7 +35,10 @@ ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[2])}
 """All that a decoder's process finds in its environment."""
 
 KEPT = 8
-"""Processes that wait for a next file, 6 MB each: a short file is decoded in milliseconds, so few are so at once."""
+"""Processes that wait for a next file, 6 MB each. A short file is decoded in milliseconds: few are so at once."""
+
+PATIENCE_SECONDS = 0.1
+"""How long a file waits for one of so many to get free before it gets one more: they may all be at long files."""
 
 
 class DecoderPool:
@@ -46,14 +49,15 @@ class DecoderPool:
 
     def __init__(self, arguments: Sequence[str] = ()) -> None:
         self._arguments = arguments
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._kept: list[Decoder] = []
+        self._at_work = 0
 
     def __enter__(self) -> Self:
         """Start at once: what is missing in an installation shows before there is work."""
-        with self._lock:
+        with self._changed:
             self._living()
         return self
 
@@ -72,13 +76,16 @@ class DecoderPool:
         """
         if not source.size:
             raise Permanent("empty", "the object holds no bytes")
-        with self._lock:
-            decoder = self._kept.pop() if self._kept else None
-        return Decoding(decoder or self._fork(), source, limits or Limits(), fork=self._fork, keep=self._keep)
+        with self._changed:
+            if self._at_work >= KEPT:
+                self._changed.wait_for(lambda: self._kept, PATIENCE_SECONDS)
+            decoder = self._kept.pop() if self._kept else self._fork()
+            self._at_work += 1
+        return Decoding(decoder, source, limits or Limits(), fork=self._fork, let_go=self._let_go)
 
     def close(self) -> None:
         """End every decoder; who reads one meets Transient."""
-        with self._lock:
+        with self._changed:
             while self._kept:
                 self._kept.pop().close()
             if self._process and self._control:
@@ -94,19 +101,22 @@ class DecoderPool:
         """A decoder that has seen no file."""
         link, its_link = socket.socketpair()
         status, its_status = socket.socketpair()
-        with its_link, its_status, self._lock, suppress(BrokenPipeError):
+        with its_link, its_status, self._changed, suppress(BrokenPipeError):
             # A child that has just died tells nothing; then the two ends close and the Decoding says so.
             socket.send_fds(self._living(), [b"+"], [its_link.fileno(), its_status.fileno()])
         return Decoder(link, status)
 
-    def _keep(self, decoder: Decoder) -> None:
-        """Have it decode another file, unless there are enough who wait for one."""
+    def _let_go(self, decoder: Decoder, keep: bool) -> None:
+        """Have it decode another file, if it may and there are not enough who wait for one; else end it."""
         decoder.used = True
-        with self._lock:
-            if self._process and len(self._kept) < KEPT:
+        with self._changed:
+            self._at_work -= 1
+            keep = keep and self._process is not None and len(self._kept) < KEPT
+            if keep:
                 self._kept.append(decoder)
-                return
-        decoder.close()
+                self._changed.notify()
+        if not keep:
+            decoder.close()
 
     def _living(self) -> socket.socket:
         """The control socket of a child that runs; a child that was killed is replaced."""

@@ -37,6 +37,6 @@ class CountedSettler:
 
 if __name__ == "__main__":
     sys.argv[1:] = ["run"]
-    Settler.settle = CountedSettler.settle  # type: ignore[method-assign, assignment]
+    Settler.settle = CountedSettler.settle  # type: ignore[method-assign]
     threading.setprofile(_count)
     main()
