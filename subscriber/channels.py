@@ -1,4 +1,4 @@
-"""The connections to Google's services: how long a dead one is believed in, how much one message may hold.
+"""The connections to Google's services: how long a dead one is believed in, what a message may hold, what a call costs.
 
 The law of this file: a dead connection ends by itself, within the deadline of the call that meets it.
 """
@@ -9,13 +9,15 @@ import socket
 from typing import Any, Protocol
 
 import grpc
+import grpc.experimental
+import requests
 import requests.adapters
 import urllib3.connection
 from google.auth.exceptions import DefaultCredentialsError
 
 from subscriber.errors import ConfigError
 
-__all__ = ["KeptAliveAdapter", "open_channel"]
+__all__ = ["KeptAliveAdapter", "open_channel", "tune_session"]
 
 
 def _tcp_options(**options: int) -> list[tuple[int, int, int]]:
@@ -37,6 +39,8 @@ OPTIONS = (
     # Pub/Sub takes messages of 10 MB; gRPC's own limit of 4 MB would block the subscription behind such a one.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
+    # A read of one document is a stream to gRPC, and by default gets a thread that hands its answer over.
+    (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
 )
 
 
@@ -74,3 +78,16 @@ def open_channel(transport: type[_Transport], emulator_host: str | None) -> grpc
     except DefaultCredentialsError as error:
         remedy = "gcloud auth application-default login"
         raise ConfigError("GOOGLE_APPLICATION_CREDENTIALS", str(error), remedy) from error
+
+
+def tune_session(session: requests.Session, endpoint: str, connections: int) -> None:
+    """Give every thread its connection, where fewer would shake hands anew under load, and read the environment once.
+
+    By itself a session looks there for proxies, certificates and a netrc file before every call: half of its cost.
+    """
+    adapter = KeptAliveAdapter(pool_maxsize=connections)
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, adapter)
+    found = session.merge_environment_settings(endpoint, {}, None, None, None)
+    session.proxies, session.verify, session.cert = found["proxies"], found["verify"], found["cert"]
+    session.trust_env = False

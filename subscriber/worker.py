@@ -32,6 +32,10 @@ __all__ = ["Worker"]
 TURN_SECONDS = 1.0
 """How long the pull loop waits for a place before it looks whether a parked job's time has come."""
 
+GATHER_SECONDS = 0.02
+"""How long a pull waits for more places where few are free: under load they get free one by one, and a pull and a lease
+for each would be two calls more a job. By default no slot idles for it: there are twice as many places."""
+
 PROBE_EVERY_SECONDS = 5.0
 """Between two probes of a neighbour that is down; with a probe's own 15 s never more than 20."""
 
@@ -116,7 +120,7 @@ class Worker:
         elif self._free_places() and (woken := self._registry.wake()):
             job, delivery = woken
             self._start(delivery, partial(self._pipeline.work, job))
-        elif room := self._room():
+        elif (room := self._room()) and (room := self._gathered(room)):
             self._take(self._source.pull(room))
         else:
             with self._changed:
@@ -178,6 +182,12 @@ class Worker:
         with self._changed:
             threads = len(self._in_work)
             return max(0, min(self._free_places(), self._registry.room(threads)))
+
+    def _gathered(self, room: int) -> int:
+        """The room for a pull that is worth its calls: where little is free, more is waited for a moment."""
+        if room >= self._max_jobs // 8:
+            return room
+        return 0 if self._drain.wait(GATHER_SECONDS) else self._room()
 
     def _count(self) -> None:
         self._metrics.see_in_flight(len(self._in_work))

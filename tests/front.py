@@ -41,6 +41,8 @@ class Front:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"front": self}))
         self._server.daemon_threads = True
         self.closed = threading.Event()
+        self.calls: list[str] = []
+        """Method, path and head of the body of every request that came."""
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
@@ -83,7 +85,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        refusal = self.front.meets(self.command, f"{self.path} {body[:HEAD_BYTES].decode('latin-1')}")
+        names = f"{self.path} {body[:HEAD_BYTES].decode('latin-1')}"
+        self.front.calls.append(f"{self.command} {names}")
+        refusal = self.front.meets(self.command, names)
         if refusal:
             self.front.closed.wait(refusal.late_seconds)
         status = refusal.status if refusal else None

@@ -49,6 +49,8 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self.address = ""
+        self.calls: list[str] = []
+        """The method of every call that came."""
 
     def __enter__(self) -> Self:
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
@@ -73,6 +75,7 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
 
     def service(self, call: Any) -> Any:
         """As gRPC asks for the handler of one call."""
+        self.calls.append(call.method.rpartition("/")[2])
         if call.method.endswith("/BatchGetDocuments"):
             forward = self._channel.unary_stream(call.method)
             return grpc.unary_stream_rpc_method_handler(lambda request, at: self._stream(call, forward, request, at))

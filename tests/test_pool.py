@@ -15,6 +15,7 @@ from subscriber.errors import Interrupted, NeighbourDown, Permanent, RateLimited
 from subscriber.metrics import Metrics
 from subscriber.transcribe import pool as module
 from subscriber.transcribe.pool import FIRST_GUESS_SECONDS, GROW_AFTER, THREADS_A_SLOT, Lane, SlotPool
+from tests.daemon import until
 
 SOON = 30.0
 """Bound of every wait for another thread; none comes near it."""
@@ -107,9 +108,13 @@ class Stand:
         self.until(self._idle)
 
     def until(self, holds: Callable[[], bool]) -> None:
-        """Return when it holds of the pool."""
-        with self.changed:
-            assert self.changed.wait_for(holds, SOON)
+        """Return when it holds of the pool. Not by waiting with its threads: a request wakes one of those who wait."""
+
+        def settled() -> bool:
+            with self.changed:
+                return holds()
+
+        until(settled, "it holds of the pool", SOON)
 
     def _idle(self) -> bool:
         return not self.pool._in_flight and not any(lane.in_flight for lane in self.pool._lanes)

@@ -22,7 +22,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from subscriber.channels import KeptAliveAdapter
+from subscriber.channels import tune_session
 from subscriber.errors import (
     ConfigError,
     Gone,
@@ -88,10 +88,7 @@ class GcsObjects:
         except auth.DefaultCredentialsError as error:
             remedy = "gcloud auth application-default login"
             raise ConfigError("GOOGLE_APPLICATION_CREDENTIALS", str(error), remedy) from error
-        # A smaller pool (10 by default) throws connections away and shakes hands anew under load.
-        adapter = KeptAliveAdapter(pool_maxsize=connections)
-        for scheme in ("https://", "http://"):
-            self._client._http.mount(scheme, adapter)  # noqa: SLF001 - the client has no public way
+        tune_session(self._client._http, self._client._connection.API_BASE_URL, connections)  # noqa: SLF001 - no public way
         # For traces that nobody asked for, the client would start threads that ask for the bucket itself: for each new
         # bucket, and after every 404, which for us is an ordinary answer. They need a right that we do not have.
         self._client._bucket_metadata_cache = None  # noqa: SLF001 - its switch is an environment variable

@@ -10,6 +10,7 @@ process, which answers on it how that job's process ended, and kills it when the
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import resource
 import selectors
@@ -133,6 +134,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--fault", choices=sorted(jobs.FAULTS))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     give_large_buffers_back()
+    gc.freeze()  # a collection in a job's process would copy every page that it shares with this one
     _Nursery(parser.parse_args(arguments).fault).run()
 
 

@@ -1,4 +1,4 @@
-"""One job in its own process: limits on, decode, one verdict, end."""
+"""Jobs in a process of their own, one after the other: limits on, decode, one verdict."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -26,12 +27,17 @@ OPEN_FILES = 64
 """A decoder opens none; Python opens a few when it imports."""
 
 
+OLD_CPU_SECONDS = 2.0
+"""After so much work a process ends, and with it what it holds of its files, and what they may have spoiled in it."""
+
+
 def serve(sock: socket.socket, fault: str | None) -> int:
-    """Serve the one job that comes over the socket; return the exit code: 0 when a verdict was given."""
+    """Serve the jobs that come over the socket; return the exit code: 0 when a verdict was given on each."""
     link = Link(sock)
     try:
-        _, job = link.receive()
-        link.send_json(*_verdict(link, json.loads(job), fault))
+        while time.process_time() < OLD_CPU_SECONDS:
+            _, job = link.receive()
+            link.send_json(*_verdict(link, json.loads(job), fault))
     except (EOFError, OSError, ProtocolError):
         return 1
     return 0
@@ -59,8 +65,10 @@ def _verdict(link: Link, job: dict[str, Any], fault: str | None) -> tuple[bytes,
 
 
 def _limit(cpu_seconds: int, memory_bytes: int) -> None:
-    # The kernel kills at the soft limit; the hard one is for a signal that is not heard.
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
+    # The kernel kills at the soft limit; the hard one, which is set once, is for a signal that is not heard.
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    hard = cpu_seconds + 5 if hard == resource.RLIM_INFINITY else hard
+    resource.setrlimit(resource.RLIMIT_CPU, (min(int(time.process_time()) + cpu_seconds, hard), hard))
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     statm = Path("/proc/self/statm")

@@ -120,7 +120,7 @@ class SlotPool:
             if self._threads < THREADS_A_SLOT * self._most_slots and self._idle < self._waiting():
                 self._threads += 1
                 threading.Thread(target=self._work, name="whisper", daemon=True).start()
-            self._changed.notify_all()
+            self._wake()
         return future
 
     def has_room(self, held: int) -> bool:
@@ -172,7 +172,19 @@ class SlotPool:
             self._in_flight += 1
             self._metrics.whisper_in_flight.set(self._in_flight)
             self._next_at = time.monotonic() + self._spacing
-            return lane, lane.waiting.popleft()
+            task = lane.waiting.popleft()
+            self._wake()
+            return lane, task
+
+    def _wake(self) -> None:
+        """Wake as many idle threads as there are requests that may go now; whoever takes one wakes the next.
+
+        All of them for each request would take more CPU than the request. In a drain others wait as well: `close`.
+        """
+        if self._drain.draining:
+            self._changed.notify_all()
+        else:
+            self._changed.notify(max(0, min(self._slots - self._in_flight, self._waiting())))
 
     def _fairest(self) -> Lane | None:
         """Whose request is next, if there is a slot and a request."""
@@ -202,13 +214,13 @@ class SlotPool:
                 known = took_seconds if self._usual_seconds is None else self._usual_seconds
                 self._usual_seconds = known + USUAL_WEIGHT * (took_seconds - known)
                 self._grow()
-            self._changed.notify_all()
+            self._wake()
 
     def _settle(self, lane: Lane) -> None:
         """The request is done with, its answer stored."""
         with self._changed:
             lane.in_flight -= 1
-            self._changed.notify_all()
+            self._wake()
 
     def _grow(self) -> None:
         self._successes += 1

@@ -8,18 +8,28 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from subscriber.audio.decoding import Decoding
 from subscriber.audio.facts import Limits
-from subscriber.audio.pool import ENVIRONMENT, DecoderPool, Decoding
+from subscriber.audio.pool import ENVIRONMENT, KEPT, DecoderPool
 from subscriber.audio.verdicts import facts_of, permanent_of
 from subscriber.errors import Permanent, Transient
 from tests.audio.making import RATE, Memory, decoded, recording, speech
+from tests.daemon import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+@pytest.fixture
+def pool() -> Iterator[DecoderPool]:
+    """One of its own for each test: who is whose child is looked at."""
+    with DecoderPool() as started:
+        yield started
 
 
 def children(pid: int | None) -> list[int]:
@@ -95,14 +105,13 @@ def test_a_decoder_dies_alone(pool: DecoderPool) -> None:
     with pool.open(long_file()) as neighbour, pool.open(long_file()) as victim:
         pieces = iter(neighbour)
         heard = next(pieces)
-        first, second = sorted(set(children(pool.pid)) - set(before))
+        _, second = sorted(set(children(pool.pid)) - set(before))
         os.kill(second, signal.SIGSEGV)
         with pytest.raises(Permanent) as condemned:
             list(victim)
         assert condemned.value.reason == "decoder_crashed"
         assert "SIGSEGV" in str(condemned.value)
         assert len(heard + b"".join(pieces)) == 120 * 2 * RATE
-    await_the_end_of_if_alive(first)
 
 
 def await_the_end_of_if_alive(pid: int) -> None:
@@ -110,6 +119,59 @@ def await_the_end_of_if_alive(pid: int) -> None:
         await_the_end_of(pid)
     except ProcessLookupError:
         return
+
+
+def test_a_process_decodes_file_after_file(pool: DecoderPool) -> None:
+    decoded(pool, recording("wav", "s24"))
+    (kept,) = children(pool.pid)
+    assert len(decoded(pool, recording("flac", "flac"))[0]) == 20 * 2 * RATE
+    assert children(pool.pid) == [kept]
+
+
+def test_a_process_that_met_anything_odd_is_given_no_other_file(pool: DecoderPool) -> None:
+    decoded(pool, recording("wav", "s24"))
+    watched = os.pidfd_open(children(pool.pid)[0])
+    whole = recording("flac", "flac")
+    _, facts = decoded(pool, whole[: len(whole) // 2])
+    assert facts.warnings
+    assert select.select([watched], [], [], 20)[0]
+    os.close(watched)
+
+
+def test_no_more_processes_are_kept_than_a_few(pool: DecoderPool) -> None:
+    with ExitStack() as open_ones:
+        for pieces in [iter(open_ones.enter_context(pool.open(long_file()))) for _ in range(KEPT + 1)]:
+            list(pieces)
+        until(lambda: len(children(pool.pid)) <= KEPT, "the one too many has ended")
+
+
+def test_the_death_of_a_process_that_has_decoded_before_is_not_laid_on_its_next_file(pool: DecoderPool) -> None:
+    decoded(pool, recording("wav", "s24"))
+    (kept,) = children(pool.pid)
+    os.kill(kept, signal.SIGSEGV)
+    await_the_end_of_if_alive(kept)
+    assert len(decoded(pool, recording("wav", "s24"))[0]) == 20 * 2 * RATE
+
+
+def test_in_the_middle_of_a_file_a_fresh_process_goes_on_where_the_other_one_died(pool: DecoderPool) -> None:
+    whole, _ = decoded(pool, long_file().data)
+    (kept,) = children(pool.pid)
+    with pool.open(long_file()) as decoding:
+        pieces = iter(decoding)
+        heard = next(pieces)
+        os.kill(kept, signal.SIGSEGV)
+        assert heard + b"".join(pieces) == whole
+
+
+def test_a_file_that_kills_every_decoder_is_condemned_also_behind_a_good_one() -> None:
+    with DecoderPool(("--fault", "crash")) as bad, DecoderPool() as pool:
+        decoded(pool, recording("wav", "s24"))
+        bad._kept.extend(pool._kept)
+        os.kill(children(pool.pid)[0], signal.SIGSEGV)
+        pool._kept.clear()
+        with pytest.raises(Permanent) as condemned:
+            decoded(bad, recording("wav", "s24"))
+    assert condemned.value.reason == "decoder_crashed"
 
 
 def test_leaving_a_decoding_ends_its_process(pool: DecoderPool) -> None:

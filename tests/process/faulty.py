@@ -9,8 +9,9 @@ import sys
 from collections.abc import Mapping
 
 from subscriber import app
+from subscriber.audio.decoding import Decoding
 from subscriber.audio.facts import Limits
-from subscriber.audio.pool import DecoderPool, Decoding
+from subscriber.audio.pool import DecoderPool
 from subscriber.audio.source import Bytes
 from subscriber.cli import main
 
