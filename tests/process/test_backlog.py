@@ -42,6 +42,7 @@ def test_a_hundred_thousand_waiting_messages_are_gone_through_in_memory_that_doe
     publish(scene, BACKLOG)
     scene.world.upload("behind.wav", wav("behind"))
     daemon = scene.start(max_jobs=16)
+    daemon.ready()
     daemon.counts(WARM, "deliveries_total", outcome="ignored")
     before, began = memory_mb(daemon), time.monotonic()
     daemon.counts(BACKLOG, "settlements_total", SETTLED_SECONDS, kind="ack", result="ok")
