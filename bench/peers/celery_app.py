@@ -1,0 +1,39 @@
+"""A Celery worker on kombu's Pub/Sub transport: threads, one task fetched ahead a thread, acked when it is done."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_ready
+from kombu import Exchange, Queue
+
+from bench.peers.work import transcribe
+
+__all__ = ["app"]
+
+_topic, _queue = (os.environ[name].rpartition("/")[2] for name in ("TOPIC", "SUBSCRIPTION"))
+
+app = Celery(broker=f"gcpubsub://projects/{os.environ['GOOGLE_CLOUD_PROJECT']}")
+app.conf.update(
+    task_queues=[Queue(_queue, Exchange(_topic, type="direct"), routing_key=_topic)],
+    task_default_queue=_queue,
+    # Else a task counts as done before it has begun, and a worker that dies loses it.
+    task_acks_late=True,
+    worker_prefetch_multiplier=1,
+    task_ignore_result=True,
+    worker_enable_remote_control=False,
+    worker_redirect_stdouts=False,
+    broker_transport_options={"queue_name_prefix": ""},
+)
+
+
+@app.task(name="transcribe")
+def _transcribe(bucket: str, name: str) -> None:
+    transcribe(bucket, name)
+
+
+@worker_ready.connect
+def _ready(**_: Any) -> None:
+    print("ready", flush=True)
