@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,6 +31,7 @@ class Program:
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self.started_at = time.monotonic()
         self._process = subprocess.Popen(  # noqa: S603 - commands of our own
             [sys.executable, "-m", *command],
             env=dict(environ),
@@ -42,9 +44,7 @@ class Program:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._process.kill()
         self._process.wait(ENDS_WITHIN_SECONDS)
         self._output.close()
@@ -155,7 +155,7 @@ def _notified(notification: Notification) -> dict[str, Any]:
 
 
 def _task(notification: Notification) -> dict[str, Any]:
-    """As `_transcribe.delay(bucket, name)` would publish it (Celery's message protocol 2 in kombu's envelope)."""
+    """As `transcribe.delay(bucket, name)` would publish it (Celery's message protocol 2 in kombu's envelope)."""
     task = str(uuid.uuid4())
     call = [[notification["bucketId"], notification["objectId"]], {}, {}]
     envelope = {

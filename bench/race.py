@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,9 +19,10 @@ from bench.figures import ideal_seconds, percentile
 from bench.recordings import short_recording
 from bench.table import Table, spread
 from bench.track import Lane, Sound, Track, track
+from subscriber.emulators import Emulators
 from tests.daemon import until
 
-__all__ = ["Load", "Run", "compared", "race", "run", "turns"]
+__all__ = ["Load", "Run", "compared", "race", "run", "turns", "warm_up"]
 
 SETTLED_SECONDS = 1.0
 """From a contender's word that it is ready until it surely waits for messages; and for its last acks."""
@@ -31,12 +32,13 @@ WARM_UP_JOBS = 400
 
 @dataclass(frozen=True)
 class Load:
-    """What there is to do: `sounds` in `inbox`, answers in `latency` seconds. `patience_seconds`: until given up."""
+    """What there is to do: `sounds` in `inbox`, answers in `latency` seconds; Google's services are at `servers`."""
 
     slots: int
     latency: float
     inbox: str
     sounds: Sequence[Sound]
+    servers: Emulators | None = None
 
     @property
     def patience_seconds(self) -> float:
@@ -73,12 +75,23 @@ class Run:
         return self.ideal_seconds / self.seconds
 
 
-def run(track: Track, contender: Contender, load: Load, times: int = 1) -> Run:
-    """One contender, once, on a lane of its own; `times` of it share the lane."""
+def run(
+    track: Track,
+    contender: Contender,
+    load: Load,
+    *,
+    times: int = 1,
+    ready: Callable[[], None] = lambda: None,
+) -> Run:
+    """One contender, once, on a lane of its own; `times` of it share the lane.
+
+    `ready` is called just before the first message is published.
+    """
     track.stub.restart(load.latency)
-    with track.lane(load.inbox, load.slots) as lane, contender.racing(lane, times) as programs:
+    with track.lane(load.inbox, load.slots, load.servers) as lane, contender.racing(lane, times) as programs:
         family = Family(program.pid for program in programs)
         time.sleep(SETTLED_SECONDS)
+        ready()
         with MemoryWatch(family) as memory:
             cpu, servers_cpu = family.cpu_seconds(), track.others.cpu_seconds()
             began = datetime.now(UTC)
@@ -115,7 +128,6 @@ def _finish(track: Track, lane: Lane, contender: Contender, load: Load) -> None:
 
 def turns(track: Track, names: Sequence[str], load: Load, runs: int) -> list[Run]:
     """Each contender once, and then again, so that a disturbance meets all of them."""
-    warm_up(track, load)
     done = []
     for _ in range(runs):
         for name in names:
@@ -178,7 +190,9 @@ def race(slots: int, latency: float, jobs: int, runs: int, names: Sequence[str])
     """On a track of its own, with files of 1 s."""
     with track() as place:
         inbox, sounds = place.upload(short_recording(number) for number in range(jobs))
-        return turns(place, names, Load(slots, latency, inbox, sounds), runs)
+        load = Load(slots, latency, inbox, sounds)
+        warm_up(place, load)
+        return turns(place, names, load, runs)
 
 
 def main(arguments: Sequence[str]) -> Iterator[str]:

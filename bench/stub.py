@@ -1,7 +1,7 @@
 """A Whisper of fixed latency in a process of its own, cheap enough not to be what limits a race.
 
-The law of this file: one thread, no framework. An answer costs some 100 us of one core, `make bench NAME=stub` says how
-many that makes a second. `subscriber.whisper_server` knows many faults and costs a thread a connection; it is for tests.
+The law of this file: one thread, no framework. An answer costs some 100 us of one core, `make bench NAME=stub` says
+how many that makes a second. (`subscriber.whisper_server` knows faults and costs a thread a connection: for tests.)
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ class Stub:
         self.url = self._process.stdout.readline().strip()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._process.terminate()
         self._process.__exit__(kind, error, at)
 
@@ -136,7 +134,8 @@ class _Connection(asyncio.Protocol):
         if self._missing <= 0:
             head, _, body = bytes(self._received).partition(b"\r\n\r\n")
             self._received.clear()
-            self._answer(*head.split(b" ", 2)[:2], body)
+            method, path, _ = head.split(b" ", 2)
+            self._answer(method, path, body)
 
     def _answer(self, method: bytes, path: bytes, body: bytes) -> None:
         if path == CONTROL.encode():

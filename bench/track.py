@@ -7,7 +7,7 @@ with the attributes that Cloud Storage sends, so that the same objects serve eve
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from google.cloud import storage
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+from google.pubsub_v1.types import PubsubMessage
 
 from bench.family import Family
 from bench.stub import Stub
@@ -48,7 +49,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class Lane:
-    """Full names of the topic and subscription; `servers` may be replaced by what stands in front of them."""
+    """Topic and subscription by full names; a contender finds `servers`, and `extra` in its environment."""
 
     servers: Emulators
     whisper_url: str
@@ -61,6 +62,7 @@ class Lane:
     publisher: PublisherClient
     subscriber: SubscriberClient
     storage: storage.Client
+    extra: Mapping[str, str]
 
     def environ(self) -> dict[str, str]:
         """What every contender is told, and what of it is the daemon's own settings."""
@@ -71,6 +73,7 @@ class Lane:
             "OPENAI_BASE_URL": f"{self.whisper_url}/v1",
             "OPENAI_API_KEY": "sk-of-no-account",
             "PYTHONUNBUFFERED": "1",
+            **self.extra,
         }
 
     def subscribe(self, ack_deadline_seconds: int, push_url: str = "") -> None:
@@ -86,7 +89,7 @@ class Lane:
 
     def publish(self, sounds: Sequence[Sound], message: Callable[[Notification], dict[str, Any]]) -> None:
         """One message an object, as `message` makes it of the notification."""
-        messages = [message(self.notification(sound)) for sound in sounds]
+        messages = [PubsubMessage(message(self.notification(sound))) for sound in sounds]
         for start in range(0, len(messages), BATCH):
             self.publisher.publish(topic=self.topic, messages=messages[start : start + BATCH])
 
@@ -137,7 +140,9 @@ class Track:
             return bucket, list(pool.map(put, enumerate(recordings)))
 
     @contextmanager
-    def lane(self, inbox: str, slots: int, servers: Emulators | None = None) -> Iterator[Lane]:
+    def lane(
+        self, inbox: str, slots: int, servers: Emulators | None = None, extra: Mapping[str, str] | None = None
+    ) -> Iterator[Lane]:
         """For one run; afterwards its messages and transcripts are gone."""
         prefix = f"projects/{self.servers.project}"
         lane = Lane(
@@ -152,6 +157,7 @@ class Track:
             publisher=self.publisher,
             subscriber=self.subscriber,
             storage=self.storage,
+            extra=extra or {},
         )
         self.servers.make_bucket(lane.outbox)
         self.publisher.create_topic(name=lane.topic)
@@ -179,7 +185,7 @@ def track() -> Iterator[Track]:
             subscriber=SubscriberClient(transport=SubscriberGrpcTransport(channel=subscriber)),
             storage=storage.Client(
                 project=servers.project,
-                credentials=AnonymousCredentials(),
+                credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
                 client_options={"api_endpoint": servers.storage_url},
             ),
         )

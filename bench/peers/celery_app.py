@@ -29,11 +29,9 @@ app.conf.update(
 )
 
 
-@app.task(name="transcribe")
-def _transcribe(bucket: str, name: str) -> None:
-    transcribe(bucket, name)
-
-
-@worker_ready.connect
 def _ready(**_: Any) -> None:
     print("ready", flush=True)
+
+
+app.task(name="transcribe")(transcribe)
+worker_ready.connect(_ready)

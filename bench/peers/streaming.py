@@ -14,6 +14,8 @@ from bench.peers.work import transcribe
 
 __all__ = ["main"]
 
+log = logging.getLogger(__name__)
+
 
 def main() -> None:
     """Until it is killed."""
@@ -32,7 +34,7 @@ def _callback(message: Message) -> None:
     try:
         transcribe(message.attributes["bucketId"], message.attributes["objectId"])
     except Exception:
-        logging.exception("failed")
+        log.exception("failed")
         message.nack()
     else:
         message.ack()
