@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 
-from bench import again, ceiling, daemon, decode, memory, pods, races, reach, words
+from bench import again, ceiling, daemon, decode, memory, plot, pods, races, reach, scaling, words
 from bench.table import Row, Table, table
 
 MEASUREMENTS: Mapping[str, Callable[[], Iterable[Row | Table]]] = {
@@ -25,6 +25,10 @@ MEASUREMENTS: Mapping[str, Callable[[], Iterable[Row | Table]]] = {
     "calls": reach.calls,
     "duplicates": again.duplicates,
     "slow-answers": again.slow_answers,
+    "slots": scaling.slots,
+    "daemons": scaling.daemons,
+    "lengths": scaling.lengths,
+    "backlog": scaling.backlog,
 }
 
 
@@ -39,6 +43,7 @@ def main(names: list[str]) -> None:
                 continue
             print(f"{datetime.now(UTC):%H:%M:%S} {found.what}: {found.reached}", file=sys.stderr, flush=True)
             rows.append(found)
+    plot.main()
     print(*[table(rows)] * bool(rows), *tables, sep="\n\n")
 
 

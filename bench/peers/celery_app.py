@@ -1,4 +1,4 @@
-"""A Celery worker on kombu's Pub/Sub transport: threads, one task fetched ahead a thread, acked when it is done."""
+"""A Celery worker on kombu's Pub/Sub transport: threads, tasks fetched ahead as by default, acked when they are done."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ app.conf.update(
     task_default_queue=_queue,
     # Else a task counts as done before it has begun, and a worker that dies loses it.
     task_acks_late=True,
-    worker_prefetch_multiplier=1,
     task_ignore_result=True,
     worker_enable_remote_control=False,
     worker_redirect_stdouts=False,
