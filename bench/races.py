@@ -22,7 +22,7 @@ TEN_MINUTES = 600
 class Race:
     """`rounds` of the slots are published. Celery runs fewer times where a run takes minutes.
 
-    The push endpoint runs in one race: the emulator pushes two messages at a time at most, however many slots there are.
+    The push endpoint runs in one race: the emulator pushes two messages at a time, however many slots there are.
     """
 
     slots: int

@@ -1,4 +1,4 @@
-"""A Celery worker on kombu's Pub/Sub transport: threads, tasks fetched ahead as by default, acked when they are done."""
+"""A Celery worker on kombu's Pub/Sub transport: threads, fetching ahead as it does by default, acks when done."""
 
 from __future__ import annotations
 
