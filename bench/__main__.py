@@ -23,6 +23,7 @@ MEASUREMENTS: Mapping[str, Callable[[], Iterable[Row | Table]]] = {
     "idle": reach.idle,
     "start": reach.start,
     "calls": reach.calls,
+    "acks": reach.acks,
     "duplicates": again.duplicates,
     "slow-answers": again.slow_answers,
     "slots": scaling.slots,

@@ -20,7 +20,7 @@ from bench.track import Track, track
 from bench.wire import Seen, wire
 from tests.daemon import until
 
-__all__ = ["calls", "idle", "light", "start"]
+__all__ = ["acks", "calls", "idle", "light", "start"]
 
 SLOTS = 8
 LATENCY = 0.2
@@ -29,6 +29,7 @@ LIGHT_JOBS = 100
 LIGHT_EVERY_SECONDS = 0.5
 CALLS_JOBS = 160
 CALLS_LIGHT_JOBS = 40
+ACKS_JOBS, ACKS_LIGHT_JOBS = 320, 60
 IDLE_SECONDS = 60.0
 IDLE_SETTLED_SECONDS = 5.0
 COLD_STARTS, WARM_STARTS = 3, 7
@@ -69,7 +70,7 @@ def _added_ms(place: Track, contender: Contender, load: Load, ready: Callable[[]
 
 
 def calls() -> Iterator[Row | Table]:
-    """What a job asks of its neighbours, by name, and how long its message stays unacked."""
+    """What a job asks of its neighbours, by name."""
     columns: dict[str, tuple[Seen, int]] = {}
     with _loaded(CALLS_JOBS) as (place, load):
         for contender in CONTENDERS.values():
@@ -86,18 +87,32 @@ def calls() -> Iterator[Row | Table]:
 
 
 def _side_by_side(columns: dict[str, tuple[Seen, int]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and lines: a line a call, then the waits for the ack."""
+    """Head and lines: a line a call."""
     totals = sum((seen.calls for seen, _ in columns.values()), Counter[str]())
     lines = [
         (name, *(f"{seen.calls[name] / jobs:.2f}" if seen.calls[name] else "" for seen, jobs in columns.values()))
         for name in sorted(totals)
     ]
-    for share in (0.5, 0.99):
-        waits = [sorted(seen.ack_waits.values()) for seen, _ in columns.values()]
-        lines.append(
-            (f"to the ack, p{100 * share:.0f}", *(f"{percentile(one, share):.2f} s" if one else "" for one in waits))
-        )
     return ("call", *columns), lines
+
+
+def acks() -> Iterator[Table]:
+    """From publishing to the ack, as a relay before Pub/Sub sees it. A push has no ack but its answer."""
+    lines = []
+    with _loaded(ACKS_JOBS) as (place, load):
+        for contender in (one for one in CONTENDERS.values() if not one.push):
+            with wire(place.servers, pubsub_only=True) as (servers, busy):
+                run(place, contender, replace(load, servers=servers))
+            with wire(place.servers, pubsub_only=True) as (servers, calm):
+                _added_ms(place, contender, replace(load, servers=servers, sounds=load.sounds[:ACKS_LIGHT_JOBS]))
+            waits = [
+                f"{percentile(list(seen.ack_waits.values()), share):.2f} s"
+                for seen in (busy, calm)
+                for share in (0.5, 0.99)
+            ]
+            lines.append((contender.name, *waits))
+    head = (f"{ACKS_JOBS} at once, p50", "p99", f"one every {LIGHT_EVERY_SECONDS} s, p50", "p99")
+    yield Table(f"From publishing to the ack, {SLOTS} slots, answers in {LATENCY} s", ("contender", *head), lines)
 
 
 def idle() -> Iterator[Row | Table]:

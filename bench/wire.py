@@ -119,15 +119,14 @@ def _kind(method: str, path: str) -> str:
 
 
 @contextmanager
-def wire(servers: Emulators) -> Iterator[tuple[Emulators, Seen]]:
+def wire(servers: Emulators, *, pubsub_only: bool = False) -> Iterator[tuple[Emulators, Seen]]:
     """Addresses to be used in the servers' places, and what is seen there."""
     seen = Seen()
     with ExitStack() as stack:
-        pubsub, firestore = (
-            stack.enter_context(_CountingRelay(host, seen)) for host in (servers.pubsub_host, servers.firestore_host)
-        )
-        front = stack.enter_context(_CountingFront(servers.storage_url, seen))
-        yield (
-            replace(servers, pubsub_host=pubsub.address, firestore_host=firestore.address, storage_url=front.url),
-            seen,
-        )
+        pubsub = stack.enter_context(_CountingRelay(servers.pubsub_host, seen))
+        servers = replace(servers, pubsub_host=pubsub.address)
+        if not pubsub_only:
+            firestore = stack.enter_context(_CountingRelay(servers.firestore_host, seen))
+            front = stack.enter_context(_CountingFront(servers.storage_url, seen))
+            servers = replace(servers, firestore_host=firestore.address, storage_url=front.url)
+        yield servers, seen
