@@ -23,10 +23,10 @@ STALL_AFTER_SECONDS = 2.0
 STALL_SECONDS = 12.0
 """Longer than the 10 s of a subscription that nobody gave another deadline."""
 
-SILENT_SECONDS = 15.0
-"""So long without a new request nothing is going to be asked again: every deadline of a peer's is over."""
+SILENT_SECONDS = 5.0
+"""So long after the deadline of its subscription without a new request, nothing of a contender's comes again."""
 
-LONGEST_SECONDS = 150.0
+LONGEST_SECONDS = 180.0
 RUNS = 2
 
 SLOW_JOBS, SLOW_LATENCY = 4, 15.0
@@ -61,14 +61,14 @@ def _stalled(place: Track, lane: Lane, contender: Contender, sounds: list[Sound]
         time.sleep(STALL_SECONDS)
         for member in members:
             member.resume()
-        return _when_silent(place)
+        return _when_silent(place, contender.ack_deadline_seconds + SILENT_SECONDS)
 
 
-def _when_silent(place: Track) -> Counts:
+def _when_silent(place: Track, seconds: float) -> Counts:
     """What was asked by the time that nothing more is."""
     deadline = time.monotonic() + LONGEST_SECONDS
     counts, since = place.stub.counts(), time.monotonic()
-    while time.monotonic() < min(deadline, since + SILENT_SECONDS):
+    while time.monotonic() < min(deadline, since + seconds):
         time.sleep(SETTLED_SECONDS)
         if (now := place.stub.counts()) != counts:
             counts, since = now, time.monotonic()

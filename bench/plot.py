@@ -62,6 +62,7 @@ def _bars(axes: Axes, at: int, label: str, figures: Mapping[str, Sequence[float]
     above = [max(values, default=0.0) - middle for middle, values in zip(middles, figures.values(), strict=True)]
     places = [place + at * WIDTH for place in range(len(figures))]
     axes.bar(places, middles, WIDTH, yerr=[below, above], label=label)
+    axes.set_xlabel("slots x seconds of an answer")
     axes.set_xticks([place + 1.5 * WIDTH for place in range(len(figures))], list(figures))
 
 
