@@ -151,13 +151,13 @@ def _get(port: int, path: str) -> bytes | None:
 
 
 def _notified(notification: Notification) -> dict[str, Any]:
-    return {"attributes": notification}
+    return notification._asdict()
 
 
 def _task(notification: Notification) -> dict[str, Any]:
     """As `transcribe.delay(bucket, name)` would publish it (Celery's message protocol 2 in kombu's envelope)."""
     task = str(uuid.uuid4())
-    call = [[notification["bucketId"], notification["objectId"]], {}, {}]
+    call = [[notification.attributes[name] for name in ("bucketId", "objectId")], {}, {}]
     envelope = {
         "body": base64.b64encode(json.dumps(call).encode()).decode(),
         "content-encoding": "utf-8",

@@ -110,7 +110,7 @@ def backlog() -> Iterator[Row | Table]:
 def _behind(place: Track, load: Load, size: int) -> Point:
     """What is done in a while, or until there is no more."""
     place.stub.restart(load.latency)
-    waiting = [*load.sounds[:size], *(Sound(f"later-{number}", 1) for number in range(size - len(load.sounds)))]
+    waiting = [*load.sounds[:size], *(Sound(f"later-{number}", 1, 1) for number in range(size - len(load.sounds)))]
     with place.lane(load.inbox, load.slots) as lane, ExitStack() as stack:
         lane.subscribe(DAEMON.ack_deadline_seconds)
         lane.publish(waiting, DAEMON.message)

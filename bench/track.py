@@ -6,13 +6,14 @@ with the attributes that Cloud Storage sends, so that the same objects serve eve
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 from google.api_core.exceptions import GoogleAPICallError
@@ -36,7 +37,12 @@ BATCH = 500
 
 UPLOADERS = 4
 
-Notification = dict[str, str]
+
+class Notification(NamedTuple):
+    """As it stands in a message."""
+
+    attributes: dict[str, str]
+    data: bytes
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class Sound:
 
     name: str
     generation: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -89,21 +96,23 @@ class Lane:
 
     def publish(self, sounds: Sequence[Sound], message: Callable[[Notification], dict[str, Any]]) -> None:
         """One message an object, as `message` makes it of the notification."""
-        messages = [PubsubMessage(message(self.notification(sound))) for sound in sounds]
+        messages = [PubsubMessage(message(self._notification(sound))) for sound in sounds]
         for start in range(0, len(messages), BATCH):
             self.publisher.publish(topic=self.topic, messages=messages[start : start + BATCH])
 
-    def notification(self, sound: Sound) -> Notification:
-        """The attributes that Cloud Storage sends for it."""
-        return {
+    def _notification(self, sound: Sound) -> Notification:
+        """What Cloud Storage sends for it, in its usual format."""
+        about = {"bucket": self.inbox, "name": sound.name, "generation": str(sound.generation), "size": str(sound.size)}
+        attributes = {
             "notificationConfig": f"projects/_/buckets/{self.inbox}/notificationConfigs/1",
             "eventType": "OBJECT_FINALIZE",
-            "payloadFormat": "NONE",
+            "payloadFormat": "JSON_API_V1",
             "bucketId": self.inbox,
             "objectId": sound.name,
             "objectGeneration": str(sound.generation),
             "eventTime": "2026-11-01T12:00:00.000000Z",
         }
+        return Notification(attributes, json.dumps({"kind": "storage#object", **about}).encode())
 
     def written(self, ending: str) -> dict[str, datetime]:
         """When the transcript of each object was written, by the storage's clock, which is ours."""
@@ -134,7 +143,7 @@ class Track:
         def put(numbered: tuple[int, bytes]) -> Sound:
             blob = self.storage.bucket(bucket).blob(f"{numbered[0]:06}{ending}")
             blob.upload_from_string(numbered[1], content_type="audio/wav")
-            return Sound(str(blob.name), int(blob.generation))
+            return Sound(str(blob.name), int(blob.generation), len(numbered[1]))
 
         with ThreadPoolExecutor(UPLOADERS) as pool:
             return bucket, list(pool.map(put, enumerate(recordings)))
