@@ -28,11 +28,11 @@ class Family:
 
     def members(self) -> list[psutil.Process]:
         """Those that live now."""
-        found = list(self._roots)
+        found = set(self._roots)
         for root in self._roots:
             with suppress(psutil.Error):
-                found += root.children(recursive=True)
-        return found
+                found.update(root.children(recursive=True))
+        return list(found)
 
     def cpu_seconds(self) -> float:
         """Of all, and of those that have ended and were waited for."""

@@ -59,7 +59,7 @@ class Run:
     seconds: float
     ideal_seconds: float
     cpu_ms: float
-    servers_cpu_ms: float
+    servers_cpu_ms: dict[str, float]
     rss: float
     pss: float
     waits: tuple[float, ...]
@@ -96,12 +96,13 @@ def run(
         time.sleep(SETTLED_SECONDS)
         ready()
         with MemoryWatch(family) as memory:
-            cpu, servers_cpu = family.cpu_seconds(), track.others.cpu_seconds()
+            cpu, servers_cpu = family.cpu_seconds(), _servers_cpu(track)
             began = datetime.now(UTC)
             lane.publish(load.sounds, contender.message)
             _finish(track, lane, contender, load)
             time.sleep(SETTLED_SECONDS)
-            cpu, servers_cpu = family.cpu_seconds() - cpu, track.others.cpu_seconds() - servers_cpu
+            cpu = family.cpu_seconds() - cpu
+            servers_cpu = {name: used - servers_cpu[name] for name, used in _servers_cpu(track).items()}
         written, counts = lane.written(contender.ending), track.stub.counts()
     waits = sorted((at - began).total_seconds() for at in written.values())
     done = len(waits)
@@ -112,7 +113,7 @@ def run(
         seconds=waits[-1] if done == len(load.sounds) else load.patience_seconds,
         ideal_seconds=ideal_seconds(counts.distinct, load.slots * times, load.latency),
         cpu_ms=1000 * cpu / max(done, 1),
-        servers_cpu_ms=1000 * servers_cpu / max(done, 1),
+        servers_cpu_ms={name: 1000 * used / max(done, 1) for name, used in servers_cpu.items()},
         rss=memory.most.rss,
         pss=memory.most.pss,
         waits=tuple(waits),
@@ -120,6 +121,10 @@ def run(
         paid_twice=counts.paid_twice,
         most_in_flight=counts.most_in_flight,
     )
+
+
+def _servers_cpu(track: Track) -> dict[str, float]:
+    return {name: family.cpu_seconds() for name, family in track.families.items()}
 
 
 def _finish(track: Track, lane: Lane, contender: Contender, load: Load) -> None:
@@ -148,9 +153,10 @@ def warm_up(track: Track, load: Load) -> None:
 
 
 def _told(one: Run) -> str:
+    servers = ", ".join(f"{name} {used:.1f}" for name, used in one.servers_cpu_ms.items())
     return (
         f"{one.contender}: {one.done} of {one.jobs} in {one.seconds:.2f} s, {one.share:.3f} of the limit, "
-        f"{one.cpu_ms:.1f} ms CPU a job ({one.servers_cpu_ms:.1f} servers), {one.pss:.0f} MB, {one.requests} requests"
+        f"{one.cpu_ms:.1f} ms CPU a job ({servers}), {one.pss:.0f} MB, {one.requests} requests"
     )
 
 
@@ -182,7 +188,7 @@ def _line(name: str, runs: Sequence[Run]) -> tuple[str, ...]:
         spread([one.jobs_a_second for one in runs]),
         spread([one.share for one in runs], "{:.2f}"),
         spread([one.cpu_ms for one in runs]),
-        spread([one.servers_cpu_ms for one in runs]),
+        spread([sum(one.servers_cpu_ms.values()) for one in runs]),
         spread([one.rss for one in runs], "{:.0f}"),
         spread([one.pss for one in runs], "{:.0f}"),
         spread([percentile(one.waits, 0.5) for one in runs if one.waits], "{:.2f}"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -126,11 +126,11 @@ class Lane:
 
 @dataclass
 class Track:
-    """The servers, and the clients that everything here shares. `others` are the servers' processes."""
+    """The servers, and the clients that everything here shares. `families`: the servers' processes."""
 
     servers: Emulators
     stub: Stub
-    others: Family
+    families: Mapping[str, Family]
     publisher: PublisherClient
     subscriber: SubscriberClient
     storage: storage.Client
@@ -183,13 +183,13 @@ def track() -> Iterator[Track]:
     """Servers of its own. Raises EmulatorsMissing."""
     before = set(psutil.Process().children(recursive=True))
     with emulators(os.environ, project=fresh("bench")) as servers, Stub() as stub:
-        started = {child.pid for child in set(psutil.Process().children(recursive=True)) - before}
+        started = set(psutil.Process().children(recursive=True)) - before
         publisher = open_channel(PublisherGrpcTransport, servers.pubsub_host)
         subscriber = open_channel(SubscriberGrpcTransport, servers.pubsub_host)
         yield Track(
             servers=servers,
             stub=stub,
-            others=Family(started),
+            families=_families(started),
             publisher=PublisherClient(transport=PublisherGrpcTransport(channel=publisher)),
             subscriber=SubscriberClient(transport=SubscriberGrpcTransport(channel=subscriber)),
             storage=storage.Client(
@@ -198,3 +198,10 @@ def track() -> Iterator[Track]:
                 client_options={"api_endpoint": servers.storage_url},
             ),
         )
+
+
+def _families(started: Iterable[psutil.Process]) -> dict[str, Family]:
+    """By what their command lines name."""
+    marks = {"Pub/Sub": "pubsub", "Firestore": "firestore", "Storage": "fake-gcs", "Whisper": "bench.stub"}
+    lines = {process.pid: " ".join(process.cmdline()) for process in started}
+    return {name: Family(pid for pid, line in lines.items() if mark in line) for name, mark in marks.items()}

@@ -58,7 +58,7 @@ def one_run(contender: str, seconds: float, done: int = 10) -> Run:
         seconds=seconds,
         ideal_seconds=1.0,
         cpu_ms=5.0,
-        servers_cpu_ms=6.0,
+        servers_cpu_ms={"Firestore": 6.0},
         rss=100.0,
         pss=80.0,
         waits=(0.5, seconds),
@@ -142,6 +142,8 @@ def test_every_contender_transcribes_every_object_and_pays_once(contender: str, 
     assert (done.done, done.requests, done.paid_twice) == (JOBS, JOBS, 0)
     assert 1 <= done.most_in_flight <= 2
     assert done.cpu_ms > 0
+    assert done.servers_cpu_ms.keys() == {"Pub/Sub", "Firestore", "Storage", "Whisper"}
+    assert min(done.servers_cpu_ms[name] for name in ("Pub/Sub", "Storage")) > 0
     assert 0 < done.pss <= done.rss
 
 
