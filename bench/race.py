@@ -9,7 +9,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bench.contenders import CONTENDERS, Contender
@@ -26,7 +26,7 @@ SETTLED_SECONDS = 1.0
 """From a contender's word that it is ready until it surely waits for messages; and for its last acks."""
 
 LOOK_EVERY_SECONDS = 0.2
-WARM_UP_JOBS = 400
+WARM_UPS, WARM_UP_JOBS, WARM_UP_SLOTS = 3, 400, 16
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,11 @@ def turns(track: Track, names: Sequence[str], load: Load, runs: int) -> list[Run
     return done
 
 
-def warm_up(track: Track, load: Load) -> None:
+def warm_up(track: Track) -> None:
     """The emulators' JVMs compile what they are asked for; until then they take ten times as long."""
-    run(track, CONTENDERS["daemon"], replace(load, latency=0.0, slots=16, sounds=load.sounds[:WARM_UP_JOBS]))
+    inbox, sounds = track.upload(short_recording(number) for number in range(WARM_UP_JOBS))
+    for _ in range(WARM_UPS):
+        run(track, CONTENDERS["daemon"], Load(WARM_UP_SLOTS, 0.0, inbox, sounds))
 
 
 def _told(one: Run) -> str:
@@ -203,7 +205,7 @@ def race(slots: int, latency: float, jobs: int, runs: int, names: Sequence[str])
     with track() as place:
         inbox, sounds = place.upload(short_recording(number) for number in range(jobs))
         load = Load(slots, latency, inbox, sounds)
-        warm_up(place, load)
+        warm_up(place)
         return turns(place, names, load, runs)
 
 

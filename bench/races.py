@@ -51,7 +51,7 @@ class Race:
             make: Callable[[int], bytes] = partial(long_recording, MP3, self.seconds) if long else short_recording
             inbox, sounds = place.upload(make(number) for number in range(self.jobs))
             load = Load(self.slots, self.latency, inbox, sounds)
-            warm_up(place, load)
+            warm_up(place)
             peers = ["streaming", "celery", *["push"] * self.push]
             done = turns(place, ["daemon", *peers], load, self.celery_runs)
             if self.runs > self.celery_runs:

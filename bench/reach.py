@@ -177,5 +177,5 @@ def _loaded(jobs: int) -> Iterator[tuple[Track, Load]]:
     with track() as place:
         inbox, sounds = place.upload(short_recording(number) for number in range(jobs))
         load = Load(SLOTS, LATENCY, inbox, sounds)
-        warm_up(place, load)
+        warm_up(place)
         yield place, load

@@ -54,7 +54,7 @@ def slots() -> Iterator[Row | Table]:
     """One daemon, answers in 2 s: the limit is half of the slots a second."""
     with track() as place:
         inbox, sounds = place.upload(short_recording(number) for number in range(max(SLOTS) * ROUNDS))
-        warm_up(place, Load(1, LATENCY, inbox, sounds))
+        warm_up(place)
         points = [_point(place, Load(count, LATENCY, inbox, sounds[: count * ROUNDS]), count) for count in SLOTS]
     calm, busy = ([point for point in points if (point.size <= CALM) is few] for few in (True, False))
     yield _law(f"jobs/s with slots, up to {CALM}", calm, "jobs_a_second")
@@ -68,7 +68,7 @@ def daemons() -> Iterator[Row | Table]:
     with track() as place:
         jobs = max(DAEMONS) * SLOTS_EACH * ROUNDS
         inbox, sounds = place.upload(short_recording(number) for number in range(jobs))
-        warm_up(place, Load(1, LATENCY, inbox, sounds))
+        warm_up(place)
         points = [
             _point(place, Load(SLOTS_EACH, LATENCY, inbox, sounds[: count * SLOTS_EACH * ROUNDS]), count, times=count)
             for count in DAEMONS
@@ -97,7 +97,7 @@ def backlog() -> Iterator[Row | Table]:
     with track() as place:
         inbox, sounds = place.upload(short_recording(number) for number in range(BACKLOG_OBJECTS))
         load = Load(BACKLOG_SLOTS, LATENCY, inbox, sounds)
-        warm_up(place, load)
+        warm_up(place)
         points = [_behind(place, load, size) for size in BACKLOGS]
     full = [point for point in points if point.size >= BACKLOG_OBJECTS]
     yield _law("memory with the backlog", points, "pss")
