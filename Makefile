@@ -39,7 +39,7 @@ chaos: $(VENV)/.installed ## daemons that are killed, stopped, paused and cut of
 soak: $(VENV)/.installed ## a steady load with faults on one daemon; memory, threads, files, leases flat; MINUTES=30 takes longer
 	@$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),10)
 
-bench: $(VENV)/.installed ## measure speed, memory, slots, word errors; one table; NAME=words measures one part
+bench: $(VENV)/.installed ## measure speed, memory, slots, word errors, also beside peers; NAME=race-8x0.2 measures one part
 	@$(BIN)/python -m bench $(NAME)
 
 lint: $(VENV)/.installed ## ruff and mypy --strict

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
+from bench.family import Family, pss_bytes
 from bench.recordings import M4A, MP3, Encoding, long_recording
 from bench.stage import LONGEST_SECONDS, require, stage
 from bench.table import Row
@@ -44,7 +43,7 @@ class Watch:
     """The most that was seen of a daemon."""
 
     def __init__(self, daemon: Daemon) -> None:
-        self._daemon = psutil.Process(daemon.pid)
+        self._family = Family([daemon.pid])
         self.most_mb = 0.0
         self.files_written = 0
 
@@ -58,9 +57,9 @@ class Watch:
             time.sleep(LOOK_EVERY_SECONDS)
 
     def _look(self) -> None:
-        family = [self._daemon, *self._daemon.children(recursive=True)]
-        self.most_mb = max(self.most_mb, sum(map(_pss_bytes, family)) / 1e6)
-        self.files_written = max(self.files_written, sum(_files_written(one.pid) for one in family))
+        members = self._family.members()
+        self.most_mb = max(self.most_mb, sum(map(pss_bytes, members)) / 1e6)
+        self.files_written = max(self.files_written, sum(_files_written(one.pid) for one in members))
 
 
 def rows() -> Iterator[Row]:
@@ -134,12 +133,6 @@ def places() -> Iterator[Row]:
                 scene.world.upload(f"{number}", recording, content_type="audio/mp4")
             watch = _busy(scene, slots, CHUNKS_A_PLACE * 2 * slots)
         yield Row(f"memory, {2 * slots} places taken by small M4As", f"{watch.most_mb:.0f} MB")
-
-
-def _pss_bytes(process: psutil.Process) -> int:
-    with suppress(psutil.Error):
-        return int(process.memory_full_info().pss)
-    return 0  # it has just ended
 
 
 def _files_written(pid: int) -> int:

@@ -10,12 +10,14 @@ import functools
 import io
 import itertools
 import random
+import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, cast
 
 import av
+import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
@@ -26,12 +28,15 @@ from subscriber.audio.source import FileBytes
 from subscriber.audio.wire import SAMPLE_BYTES, SAMPLE_RATE
 from subscriber.recordings import recordings
 
-__all__ = ["FLAC", "M4A", "MP3", "OPUS", "Encoding", "long_recording", "speech"]
+__all__ = ["FLAC", "M4A", "MP3", "OPUS", "Encoding", "long_recording", "short_recording", "speech"]
 
 MINUTE = 60 * SAMPLE_RATE * SAMPLE_BYTES
 
 STRETCH_SECONDS = 7.3
 """What is moved about in one piece: some sentences."""
+
+LOUD_OF_A_SECOND = 0.6
+"""The rest is faint noise: it tells the cutter the floor, and leaves a stub's few words enough sound to explain."""
 
 
 @dataclass(frozen=True)
@@ -126,3 +131,19 @@ def _frames(pcm: bytes) -> Iterator[AudioFrame]:
         frame.sample_rate, frame.pts = SAMPLE_RATE, start // SAMPLE_BYTES
         frame.planes[0].update(piece)
         yield frame
+
+
+def short_recording(number: int, seconds: float = 1.0) -> bytes:
+    """A WAV of its own for every number: mostly a tone, so that nobody takes it for silence, and a pause after it."""
+    rate = SAMPLE_RATE
+    at = np.arange(round(seconds * rate))
+    # The hundred tones come again; the noise under them never does.
+    tone = 8000 * np.sin(2 * np.pi * (200 + 17 * (number % 100)) / rate * at) * (at % rate < LOUD_OF_A_SECOND * rate)
+    noise = np.random.default_rng(number).uniform(-60, 60, at.size)
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(SAMPLE_BYTES)
+        out.setframerate(rate)
+        out.writeframes((tone + noise).astype("<i2").tobytes())
+    return file.getvalue()

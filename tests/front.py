@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -31,6 +32,16 @@ class Refusal:
     late_seconds: float = 0.0
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is nobody's error."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 class Front:
     """`url` is to be used in the server's place while the `with` block runs."""
 
@@ -38,8 +49,7 @@ class Front:
         self.target = target.removeprefix("http://")
         self._refusals: list[Refusal] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"front": self}))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"front": self}))
         self.closed = threading.Event()
         self.calls: list[str] = []
         """Method, path and head of the body of every request that came."""
