@@ -104,7 +104,7 @@ function showIcon(level) {
 function showFigures({ work, rate, backlog, money, now }) {
   say(at("in-flight"), String(work.in_flight));
   say(at("limit"), `of ${work.limit}`);
-  say(at("waiting"), work.waiting ? `${work.waiting} more wait` : "none waits");
+  say(at("waiting"), work.waiting ? `${work.waiting} waiting` : "none waiting");
   say(at("slots"), String(work.slots_in_use));
   say(at("slots-limit"), `of ${work.slots}`);
   say(at("slots-more"), work.slots < work.most_slots ? `limited; usually ${work.most_slots}` : "requests on the wire");

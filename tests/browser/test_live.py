@@ -36,10 +36,10 @@ def test_its_figures_are_those_of_the_metrics(scene: Scene, screen: Browser) -> 
     daemon.counts(3, "jobs_total", result="done")
     daemon.counts(1, "jobs_total", result="dead")
     scene.control.hold()
-    scene.world.upload("calls/<i>on its way</i>.wav", wav("on its way", 20))
+    scene.world.upload("calls/<i>on its way.wav", wav("on its way", 20))
     daemon.counts(1, "whisper_in_flight")
     screen.open(url(daemon))
-    screen.shows("#jobs .file", lambda text: text == "<i>on its way</i>.wav", "is in work")
+    screen.shows("#jobs .file", lambda text: text == "<i>on its way.wav", "is in work")
 
     def same(selector: str, metric: str, **labels: str) -> None:
         until(lambda: number(screen.text(selector)) == daemon.metrics(metric, **labels), f"{selector} is {metric}")
