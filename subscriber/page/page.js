@@ -188,16 +188,20 @@ function showRows(id, items, key, update) {
     rows.delete(name);
   }
   at(`${id}-empty`).hidden = items.length > 0;
-  const button = at(`${id}-all`), all = list.classList.contains("all");
-  button.hidden = items.length <= SHOWN_ROWS;
+  showButton(id);
+}
+
+function showButton(id) {
+  const button = at(`${id}-all`), all = at(id).classList.contains("all"), more = at(id).children.length - SHOWN_ROWS;
+  button.hidden = more <= 0;
   button.setAttribute("aria-expanded", String(all));
-  say(button, all ? "Show fewer" : `Show ${items.length - SHOWN_ROWS} more`);
+  say(button, all ? "Show fewer" : `Show ${more} more`);
 }
 
 for (const id of ["jobs", "failed", "finished"]) {
   at(`${id}-all`).addEventListener("click", () => {
     at(id).classList.toggle("all");
-    poll();
+    showButton(id);
   });
 }
 
