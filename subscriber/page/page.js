@@ -68,10 +68,6 @@ function dollars(usd) {
   return usd < 0.1 ? `$${usd.toPrecision(2)}` : `$${usd.toFixed(2)}`;
 }
 
-function count(number, noun) {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
-}
-
 const sum = (numbers) => numbers.reduce((total, one) => total + one, 0);
 const clock = (iso) => `${iso.slice(11, 19)} UTC`;
 const since = (now, iso) => (Date.parse(now) - Date.parse(iso)) / 1000;
@@ -111,23 +107,25 @@ function showFigures({ work, rate, backlog, money, now }) {
   say(at("rate"), rate.done_per_minute.toFixed(1));
   say(at("speed"), `${rate.audio_per_second.toFixed(1)} × real time`);
   say(at("backlog"), backlog.oldest_seconds === null ? "none held" : duration(backlog.oldest_seconds));
-  say(at("backlog-more"), backlog.arrived_at === null
-    ? "nothing has come yet"
-    : `last came ${duration(since(now, backlog.arrived_at))} ago, ${duration(backlog.arrived_age_seconds)} old`);
+  say(at("backlog-more"), arrival(now, backlog));
   say(at("money"), dollars(money.today_usd));
   showBudget(money);
+}
+
+// A message's age is told where the subscription is behind: every delivery takes some seconds.
+function arrival(now, { arrived_at, arrived_age_seconds }) {
+  if (arrived_at === null) return "no message yet";
+  const old = arrived_age_seconds < 10 ? "" : `, ${duration(arrived_age_seconds)} old`;
+  return `last came ${duration(since(now, arrived_at))} ago${old}`;
 }
 
 function showBudget(money) {
   const none = money.budget_usd === null;
   at("budget").hidden = none;
-  if (none) {
-    say(at("money-more"), `by this process since ${clock(money.since).slice(0, 5)} UTC`);
-    return;
-  }
+  if (none) return say(at("money-more"), `since ${clock(money.since).slice(0, 5)} UTC`);
   const used = money.budget_usd - money.budget_remaining_usd;
   at("budget-meter").value = used / money.budget_usd;
-  say(at("money-more"), `all processes ${dollars(used)} of ${dollars(money.budget_usd)}`);
+  say(at("money-more"), `budget ${dollars(used)} of ${dollars(money.budget_usd)}`);
 }
 
 // One bar a minute; what is bad hangs below the line, so that it is told by more than its colour.
@@ -265,7 +263,7 @@ let heard = null, heardAt = performance.now(), failures = 0, timer = 0;
 
 function showSilence(error) {
   if (performance.now() - heardAt < SILENT_AFTER_MS) return;
-  const old = heard ? `What you see below is from ${clock(heard)}.` : "It has not answered yet.";
+  const old = heard ? "The figures below are from then." : "It has not answered yet.";
   showHealth({
     level: "silent",
     headline: heard ? `nothing heard since ${clock(heard)}` : "nothing heard yet",
