@@ -68,10 +68,6 @@ function dollars(usd) {
   return usd < 0.1 ? `$${usd.toPrecision(2)}` : `$${usd.toFixed(2)}`;
 }
 
-function count(number, noun) {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
-}
-
 const sum = (numbers) => numbers.reduce((total, one) => total + one, 0);
 const clock = (iso) => `${iso.slice(11, 19)} UTC`;
 const since = (now, iso) => (Date.parse(now) - Date.parse(iso)) / 1000;
@@ -104,30 +100,32 @@ function showIcon(level) {
 function showFigures({ work, rate, backlog, money, now }) {
   say(at("in-flight"), String(work.in_flight));
   say(at("limit"), `of ${work.limit}`);
-  say(at("waiting"), work.waiting ? `${work.waiting} more wait` : "none waits");
+  say(at("waiting"), work.waiting ? `${work.waiting} waiting` : "none waiting");
   say(at("slots"), String(work.slots_in_use));
   say(at("slots-limit"), `of ${work.slots}`);
   say(at("slots-more"), work.slots < work.most_slots ? `limited; usually ${work.most_slots}` : "requests on the wire");
   say(at("rate"), rate.done_per_minute.toFixed(1));
   say(at("speed"), `${rate.audio_per_second.toFixed(1)} × real time`);
   say(at("backlog"), backlog.oldest_seconds === null ? "none held" : duration(backlog.oldest_seconds));
-  say(at("backlog-more"), backlog.arrived_at === null
-    ? "nothing has come yet"
-    : `last came ${duration(since(now, backlog.arrived_at))} ago, ${duration(backlog.arrived_age_seconds)} old`);
+  say(at("backlog-more"), arrival(now, backlog));
   say(at("money"), dollars(money.today_usd));
   showBudget(money);
+}
+
+// A message's age is told where the subscription is behind: every delivery takes some seconds.
+function arrival(now, { arrived_at, arrived_age_seconds }) {
+  if (arrived_at === null) return "no message yet";
+  const old = arrived_age_seconds < 10 ? "" : `, ${duration(arrived_age_seconds)} old`;
+  return `last came ${duration(since(now, arrived_at))} ago${old}`;
 }
 
 function showBudget(money) {
   const none = money.budget_usd === null;
   at("budget").hidden = none;
-  if (none) {
-    say(at("money-more"), `by this process since ${clock(money.since).slice(0, 5)} UTC`);
-    return;
-  }
+  if (none) return say(at("money-more"), `since ${clock(money.since).slice(0, 5)} UTC`);
   const used = money.budget_usd - money.budget_remaining_usd;
   at("budget-meter").value = used / money.budget_usd;
-  say(at("money-more"), `all processes ${dollars(used)} of ${dollars(money.budget_usd)}`);
+  say(at("money-more"), `budget ${dollars(used)} of ${dollars(money.budget_usd)}`);
 }
 
 // One bar a minute; what is bad hangs below the line, so that it is told by more than its colour.
@@ -188,16 +186,20 @@ function showRows(id, items, key, update) {
     rows.delete(name);
   }
   at(`${id}-empty`).hidden = items.length > 0;
-  const button = at(`${id}-all`), all = list.classList.contains("all");
-  button.hidden = items.length <= SHOWN_ROWS;
+  showButton(id);
+}
+
+function showButton(id) {
+  const button = at(`${id}-all`), all = at(id).classList.contains("all"), more = at(id).children.length - SHOWN_ROWS;
+  button.hidden = more <= 0;
   button.setAttribute("aria-expanded", String(all));
-  say(button, all ? "Show fewer" : `Show ${items.length - SHOWN_ROWS} more`);
+  say(button, all ? "Show fewer" : `Show ${more} more`);
 }
 
 for (const id of ["jobs", "failed", "finished"]) {
   at(`${id}-all`).addEventListener("click", () => {
     at(id).classList.toggle("all");
-    poll();
+    showButton(id);
   });
 }
 
@@ -261,7 +263,7 @@ let heard = null, heardAt = performance.now(), failures = 0, timer = 0;
 
 function showSilence(error) {
   if (performance.now() - heardAt < SILENT_AFTER_MS) return;
-  const old = heard ? `What you see below is from ${clock(heard)}.` : "It has not answered yet.";
+  const old = heard ? "The figures below are from then." : "It has not answered yet.";
   showHealth({
     level: "silent",
     headline: heard ? `nothing heard since ${clock(heard)}` : "nothing heard yet",
