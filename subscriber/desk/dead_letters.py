@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from subscriber.decisions import Verdict
 from subscriber.desk.reopening import Deed
-from subscriber.desk.replaying import Candidate, Plan, Step, notice, take
+from subscriber.desk.replaying import MOVED, Candidate, Plan, Step, notice, take
 from subscriber.desk.tools import Desk
 from subscriber.errors import NotForUs, SubscriberError
 from subscriber.model import Delivery, Record
@@ -32,7 +32,8 @@ HELD_SECONDS = 600
 EMPTY_PULLS = 2
 """After so many the subscription is taken to be empty: one may bring nothing although there is more."""
 
-NOTHING_TO_DO = frozenset({Deed.SETTLED, Deed.FORGOTTEN})
+KNOWN_ENDS = frozenset({Deed.REOPEN, Deed.SETTLED, Deed.FORGOTTEN})
+"""What else there is needs its message: a claim may end, a newer version come, an object be gone."""
 
 
 class Stray(NamedTuple):
@@ -51,7 +52,7 @@ def drain(desk: Desk, source: Source, subscription: str, plan: Plan) -> Iterator
             told = [_read(desk, delivery, plan, began) for delivery in deliveries]
             if notify:
                 steps = [step for step in told if isinstance(step, Step)]
-                notify([notice(step.job) for step in steps if step.deed not in NOTHING_TO_DO])
+                notify([notice(step.job) for step in steps if step.deed in MOVED])
                 pairs = zip(deliveries, told, strict=True)
                 if done := [left.pop(one.message.id) for one, step in pairs if isinstance(step, Step)]:
                     source.ack(subscription, done)
@@ -76,7 +77,7 @@ def _batches(source: Source, subscription: str, left: dict[str, str]) -> Iterato
 
 
 def _read(desk: Desk, delivery: Delivery, plan: Plan, began: datetime) -> Step | Stray:
-    """What was done about a dead letter. Whatever else stands against its job is for the daemon to judge and record."""
+    """What was done about a dead letter; whatever stands against its job is for the daemon to judge and record."""
     if delivery.message.published_at > began:
         return Stray(delivery.message.id, "it came after this run began, and is for the next one")
     try:
@@ -84,7 +85,7 @@ def _read(desk: Desk, delivery: Delivery, plan: Plan, began: datetime) -> Step |
     except NotForUs as error:
         return Stray(delivery.message.id, str(error))
     step = take(desk, Candidate(job, desk.ledger.transact(job, _found)), plan)
-    return step if step.deed else step._replace(deed=Deed.NOTIFY)
+    return step if step.deed in KNOWN_ENDS else step._replace(deed=Deed.NOTIFY)
 
 
 def _found(record: Record | None, _: object) -> Verdict[Record | None]:
