@@ -201,3 +201,14 @@ def test_what_is_missing_is_told_before_anything_is_changed(street: Street) -> N
     assert "takes one of" in street.replay("--state", "dead", "--stalled", code=2)
     assert "--fresh has them transcribed again" in street.replay("--state", "done", code=2)
     assert "no record, and no object" in street.replay(street.uri("nothing.wav"), code=1)
+
+
+def test_a_topic_that_is_missing_costs_no_job(street: Street) -> None:
+    """What was reopened by then is found by the same command; its outcome is as if nothing had happened."""
+    daemon = street.start()
+    generation = street.dies(daemon, "dead.wav")
+    done = command({**street.environ, "SUBSCRIBER_REPLAY_TOPIC": "absent"}, "replay", "--state", "dead")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "SUBSCRIBER_REPLAY_TOPIC" in done.stderr
+    assert "delivered anew: 1; 0 left alone" in street.replay("--state", "dead", "--reason", "exhausted")
+    daemon.says("attempt", outcome="transcribed", generation=str(generation))
