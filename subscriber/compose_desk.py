@@ -71,6 +71,10 @@ def holding(environ: Mapping[str, str], name: str) -> Iterator[tuple[Source, str
 
     settings = Settings.from_environ(_keyless(environ))
     subscription = name if "/" in name else f"projects/{ledger_project(settings)}/subscriptions/{name}"
+    if subscription in settings.subscription:
+        raise ConfigError(
+            "--from-dead-letter", f"{subscription} is the daemon's own: name the one that holds what it gave up"
+        )
     source = PubSubSource([subscription], settings.pubsub_emulator_host, PULL_SECONDS, Metrics(settings.model))
     with closing(source):
         try:

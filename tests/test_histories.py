@@ -180,7 +180,7 @@ class WithReplays(Histories):
     """The same, and an operator who has it done again. Apart, because what he breaks off hides what others break."""
 
     @precondition(lambda self: self.record)
-    @rule(lost_answers=st.integers(0, 2), salt=st.sampled_from(["", "salt"]))
+    @rule(lost_answers=st.integers(0, 2), salt=st.sampled_from(["", "salt", "another"]))
     def an_operator_replays(self, lost_answers: int, salt: str) -> None:
         self.replays += 1
         before, live = self.record, self._live()

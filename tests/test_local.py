@@ -508,6 +508,22 @@ def test_a_file_that_was_forgotten_is_left_alone_and_says_so(stub: dict[str, str
     assert "1 done," in local(stub, inbox, outbox).stdout
 
 
+def test_a_dead_file_that_is_replayed_is_tried_by_the_next_run(
+    stub: dict[str, str], control: Control, inbox: Path, outbox: Path
+) -> None:
+    control.mode("server_error", sha256=heard(wav("plain.wav")))
+    assert local({**stub, "SUBSCRIBER_MAX_ATTEMPTS": "1"}, inbox, outbox).returncode == 1
+    control.mode(None)
+    assert local(stub, inbox, outbox).returncode == 1, "it is dead, and nobody has asked for it"
+    replay = [sys.executable, "-m", "subscriber", "replay", "--outbox", str(outbox), "--state", "dead"]
+    for told in ("reopened for the next `subscriber local`", "left for the next `subscriber local`"):
+        done = subprocess.run(replay, check=True, env=stub, capture_output=True, text=True, timeout=120)
+        assert re.search(rf"plain\.wav#\d+: {told}", done.stdout)
+        assert "notified" not in done.stdout
+    assert local(stub, inbox, outbox).returncode == 0
+    assert transcripts("plain.wav") <= outputs(outbox)
+
+
 def test_an_empty_inbox_is_done_at_once(stub: dict[str, str], tmp_path: Path, outbox: Path) -> None:
     (tmp_path / "nothing").mkdir()
     assert local(stub, tmp_path / "nothing", outbox).returncode == 0

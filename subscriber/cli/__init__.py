@@ -211,6 +211,9 @@ def replay(
         str | None, typer.Option(metavar="SUBSCRIPTION", help="What this subscription holds; acked once published.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Transcribe and pay again, also what is done.")] = False,
+    run: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Go on with this --fresh run: what it has made anew is left.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and its cost.")] = False,
     outbox: Outbox = None,
 ) -> int:
@@ -219,13 +222,13 @@ def replay(
     Choose by name, by --state, by --stalled or by --from-dead-letter. Dead jobs get all their attempts anew; chunks
     that were paid for are not paid again. With --fresh also a settled job is transcribed again, and nothing that was
     paid before is used; its outputs stand until the new ones are complete. What is in work is left alone. After an
-    error or a crash run the same command again. Exit code 1: something was left that was asked for by name, or is no
-    notification.
+    error or a crash run the same command again, a --fresh one with the --run that it told. Exit code 1: something was
+    left that was asked for by name, or is no notification.
     """
-    from subscriber.cli.replay import Asked, replay_jobs  # noqa: PLC0415
+    from subscriber.cli.replay import Asked, Plan, replay_jobs  # noqa: PLC0415
 
     asked = Asked(address, state or [], reason, since, prefix, stalled, from_dead_letter)
-    return replay_jobs(asked, fresh=fresh, dry_run=dry_run, outbox=outbox)
+    return replay_jobs(asked, Plan.of(fresh=fresh, run=run, dry_run=dry_run), outbox)
 
 
 @_command(

@@ -111,7 +111,7 @@ class _Backfill:
                 for candidate in self._wanted(account):
                     sample.add(candidate.found)
                 estimate = sample.estimate(probe)
-        _print_account(account, "would be published")
+        _print_account(account, self._scope, "would be published")
         for line in forecast(estimate, known, speed, self._wish.per_minute):
             print(line)
         return 0
@@ -130,7 +130,7 @@ class _Backfill:
         except SubscriberError:
             self._print_stopped(account)
             raise
-        _print_account(account, "published")
+        _print_account(account, self._scope, "published")
         if account.wanted == self._wish.limit:
             print(f"--limit is reached; go on with\n  {replace(self._wish, after=account.last).command()}")
         return 0
@@ -180,13 +180,13 @@ def _looking(account: Account) -> Bar:
     return Bar("looking", met, None, f"{met} objects, {account.wanted} wanted")
 
 
-def _print_account(account: Account, verb: str) -> None:
+def _print_account(account: Account, scope: Scope, verb: str) -> None:
     rows = sorted(account.totals.items(), key=lambda row: (row[0][0] not in WANTED, -row[1], row[0]))
     for (standing, reason), count in rows:
         fate = verb if standing in WANTED else "left"
         print(f"{count:>9}  {fate}: {standing}{f' ({reason})' if reason else ''}")
     print(f"{account.totals.total():>9}  in all")
-    for line in remedies(account.totals):
+    for line in remedies(account.totals, scope):
         print(line)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from subscriber.desk.words import readings, shown
 from subscriber.errors import ConfigError
 from subscriber.model import State
 
-__all__ = ["Asked", "replay_jobs"]
+__all__ = ["Asked", "Plan", "replay_jobs"]
 
 WORDS = {
     Deed.REOPEN: "reopened and notified",
@@ -29,6 +29,12 @@ WORDS = {
     Deed.FORGOTTEN: "forgotten: only a new upload brings it back",
     Deed.NEWER: "left to the newer version of subscriber that wrote its record",
 }
+IN_OUTBOX = {
+    **WORDS,
+    Deed.REOPEN: "reopened for the next `subscriber local`",
+    Deed.NOTIFY: "left for the next `subscriber local`, which takes it up anyway",
+}
+MADE_ANEW = {Deed.SETTLED: "{state}: this run has had it made anew"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +58,23 @@ class Asked:
             raise ConfigError("replay", "--reason, --since and --prefix narrow --state and --stalled only")
 
 
-def replay_jobs(asked: Asked, *, fresh: bool, dry_run: bool, outbox: Path | None) -> int:
+def replay_jobs(asked: Asked, plan: Plan, outbox: Path | None) -> int:
     """0, or 1 where what was named is left as it is, or a message is none of ours. Raises ConfigError."""
     asked.require_one_way()
-    plan, totals, strays = Plan.of(fresh=fresh, dry_run=dry_run), Totals(), 0
+    totals, strays = Totals(), 0
+    words = (IN_OUTBOX if outbox else WORDS) | (MADE_ANEW if plan.fresh else {})
+    if plan.fresh and not plan.dry_run:
+        print(f"if this is stopped, go on with the same command and --run {plan.salt}", file=sys.stderr, flush=True)
     with desk(config.environ(), outbox) as tools, _steps(tools, asked, plan, outbox) as steps:
         for step in steps:
             if isinstance(step, Stray):
                 strays += 1
                 print(f"message {step.message_id}: left where it is: {shown(step.why)}", file=sys.stderr)
             else:
-                totals.add(step, fresh=fresh)
-                print(_line(step, dry_run=dry_run), flush=True)
-        _print_totals(totals, strays, tools.usd_per_minute, dry_run=dry_run)
-    if asked.dead_letters and (totals.deeds.total() if dry_run else 0) + strays >= MOST_LEFT:
+                totals.add(step, salt=plan.salt)
+                print(_line(step, words, dry_run=plan.dry_run), flush=True)
+        _print_totals(totals, strays, tools.usd_per_minute, dry_run=plan.dry_run)
+    if asked.dead_letters and (totals.deeds.total() if plan.dry_run else 0) + strays >= MOST_LEFT:
         print(f"stopped after {MOST_LEFT} messages that stay where they are: there may be more", file=sys.stderr)
     if asked.address and not totals.deeds:
         print(f"{shown(asked.address)}: no record, and no object", file=sys.stderr)
@@ -96,19 +105,17 @@ def _steps(tools: Desk, asked: Asked, plan: Plan, outbox: Path | None) -> Iterat
     yield replay(tools, found, plan)
 
 
-def _line(step: Step, *, dry_run: bool) -> str:
+def _line(step: Step, words: Mapping[Deed, str], *, dry_run: bool) -> str:
     name = shown(f"{step.job.uri}#{step.job.generation}") if step.job.name else "(forgotten)"
     if step.deed is None:
         return f"{name}: left alone: {shown(step.refusal)}"
     would_be = "would be " if dry_run and step.deed in MOVED else ""
-    return f"{name}: {would_be}{WORDS[step.deed].format(state=step.record.state if step.record else '')}"
+    return f"{name}: {would_be}{words[step.deed].format(state=step.record.state if step.record else '')}"
 
 
 def _print_totals(totals: Totals, strays: int, usd_per_minute: float | None, *, dry_run: bool) -> None:
     moved = sum(totals.deeds[deed] for deed in MOVED)
-    left = f"{totals.deeds.total() - moved} left alone" + (
-        f", {strays} messages are no notifications" if strays else ""
-    )
+    left = f"{totals.deeds.total() - moved} left alone" + (f", {strays} messages left where they are" if strays else "")
     print(f"\n{'would be ' if dry_run else ''}delivered anew: {moved}; {left}")
     if moved:
         cost = "" if usd_per_minute is None else f", about ${totals.seconds / 60 * usd_per_minute:.4f}"

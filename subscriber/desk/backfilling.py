@@ -20,6 +20,7 @@ from subscriber.desk.reopening import decide_rewriting
 from subscriber.desk.rules import require_wanted
 from subscriber.desk.tools import Desk
 from subscriber.desk.transcripts import fault, found_among
+from subscriber.desk.words import typed
 from subscriber.errors import ConfigError, NotForUs, Permanent
 from subscriber.model import SCHEMA_VERSION, Job, ObjectInfo, Record, State
 from subscriber.notification import Notice
@@ -101,13 +102,14 @@ def notify(desk: Desk, candidate: Candidate) -> None:
     desk.notifier.notify([Notice.of(candidate.found)])
 
 
-def remedies(totals: Totals) -> Iterator[str]:
+def remedies(totals: Totals, scope: Scope) -> Iterator[str]:
     """What is not published ended for a reason, which a notification would not change: the commands that do."""
+    below = f"--prefix {typed(f'gs://{scope.bucket}/{scope.prefix}')}"
     for (standing, reason), count in sorted(totals.items()):
         if standing is Standing.DEAD:
-            yield f"to redo the {count} dead ({reason}): subscriber replay --state dead --reason {reason}"
+            yield f"to redo the {count} dead ({reason}): subscriber replay --state dead --reason {reason} {below}"
         if standing is Standing.ENDED:
-            yield f"to redo the {count} that are {reason}: subscriber replay --state {reason} --fresh"
+            yield f"to redo the {count} that are {reason}: subscriber replay --state {reason} --fresh {below}"
 
 
 def _judged(desk: Desk, scope: Scope, batch: Sequence[ObjectInfo]) -> Iterator[Candidate]:

@@ -1,25 +1,26 @@
 """Emptying the subscription that holds dead letters: what Pub/Sub gave up is notified anew.
 
 The law of this file: a dead letter is acked only after its notification is published. What is no notification is shown
-and left where it is.
+and left where it is, and so is what came after the run began: what it has delivered anew may come back to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import NamedTuple
 
 from subscriber.decisions import Verdict
 from subscriber.desk.reopening import Deed
-from subscriber.desk.replaying import Candidate, Plan, Step, notice, take
+from subscriber.desk.replaying import MOVED, Candidate, Plan, Step, notice, take
 from subscriber.desk.tools import Desk
 from subscriber.errors import NotForUs, SubscriberError
 from subscriber.model import Delivery, Record
 from subscriber.notification import parse
 from subscriber.ports import Source
 
-__all__ = ["MOST_LEFT", "Stray", "drain"]
+__all__ = ["BATCH_MESSAGES", "MOST_LEFT", "Stray", "drain"]
 
 BATCH_MESSAGES = 100
 MOST_LEFT = 1000
@@ -31,11 +32,12 @@ HELD_SECONDS = 600
 EMPTY_PULLS = 2
 """After so many the subscription is taken to be empty: one may bring nothing although there is more."""
 
-NOTHING_TO_DO = frozenset({Deed.SETTLED, Deed.FORGOTTEN})
+KNOWN_ENDS = frozenset({Deed.REOPEN, Deed.SETTLED, Deed.FORGOTTEN})
+"""What else there is needs its message: a claim may end, a newer version come, an object be gone."""
 
 
 class Stray(NamedTuple):
-    """A message that is no notification, and why."""
+    """A message that is left where it is, and why."""
 
     message_id: str
     why: str
@@ -44,13 +46,13 @@ class Stray(NamedTuple):
 def drain(desk: Desk, source: Source, subscription: str, plan: Plan) -> Iterator[Step | Stray]:
     """Reopen, notify, ack, batch by batch; whatever else there is, only tell. Raises ConfigError, NeighbourDown."""
     notify = None if plan.dry_run else desk.notifier.notify
-    left: dict[str, str] = {}
+    left, began = dict[str, str](), desk.clock()
     try:
         for deliveries in _batches(source, subscription, left):
-            told = [_read(desk, delivery, plan) for delivery in deliveries]
+            told = [_read(desk, delivery, plan, began) for delivery in deliveries]
             if notify:
                 steps = [step for step in told if isinstance(step, Step)]
-                notify([notice(step.job) for step in steps if step.deed not in NOTHING_TO_DO])
+                notify([notice(step.job) for step in steps if step.deed in MOVED])
                 pairs = zip(deliveries, told, strict=True)
                 if done := [left.pop(one.message.id) for one, step in pairs if isinstance(step, Step)]:
                     source.ack(subscription, done)
@@ -74,12 +76,16 @@ def _batches(source: Source, subscription: str, left: dict[str, str]) -> Iterato
             yield new
 
 
-def _read(desk: Desk, delivery: Delivery, plan: Plan) -> Step | Stray:
+def _read(desk: Desk, delivery: Delivery, plan: Plan, began: datetime) -> Step | Stray:
+    """What was done about a dead letter; whatever stands against its job is for the daemon to judge and record."""
+    if delivery.message.published_at > began:
+        return Stray(delivery.message.id, "it came after this run began, and is for the next one")
     try:
         job = parse(delivery.message).job(desk.location.text)
     except NotForUs as error:
         return Stray(delivery.message.id, str(error))
-    return take(desk, Candidate(job, desk.ledger.transact(job, _found)), plan)
+    step = take(desk, Candidate(job, desk.ledger.transact(job, _found)), plan)
+    return step if step.deed in KNOWN_ENDS else step._replace(deed=Deed.NOTIFY)
 
 
 def _found(record: Record | None, _: object) -> Verdict[Record | None]:

@@ -14,7 +14,7 @@ from subscriber.decisions import Verdict, remember
 from subscriber.desk.decisions import blank
 from subscriber.model import SCHEMA_VERSION, Job, Progress, Reason, Record, State
 
-__all__ = ["Deed", "decide_reopening", "decide_rewriting", "deed_for", "replayed_from"]
+__all__ = ["Deed", "decide_reopening", "decide_rewriting", "deed_for", "is_afresh", "replayed_from"]
 
 REPLAYED = "replayed"
 AFRESH = "to be transcribed afresh"
@@ -33,8 +33,9 @@ class Deed(StrEnum):
     NEWER = "newer"
 
 
-def deed_for(record: Record | None, now: datetime, *, fresh: bool) -> Deed:
+def deed_for(record: Record | None, now: datetime, *, salt: str) -> Deed:
     """By what the record says. A job that waits is only notified, unless it has to be transcribed afresh."""
+    fresh = is_afresh(record, salt)
     if record is None:
         return Deed.REOPEN if fresh else Deed.NOTIFY
     if record.schema_version > SCHEMA_VERSION:
@@ -52,15 +53,21 @@ def deed_for(record: Record | None, now: datetime, *, fresh: bool) -> Deed:
             return Deed.REOPEN if fresh else Deed.SETTLED
 
 
+def is_afresh(record: Record | None, salt: str) -> bool:
+    """Whether nothing from before counts. Within one run a job is made so once: what it pays for then is paid once."""
+    return bool(salt) and (record is None or record.salt != salt)
+
+
 def decide_reopening(record: Record | None, now: datetime, *, job: Job, nonce: str, salt: str) -> Verdict[Deed]:
-    """Reopen the job if that is what is to be done. `salt` is that of a run that transcribes afresh, or empty."""
+    """Reopen the job if that is what is to be done. `salt` names a run that transcribes afresh; else it is empty."""
     if record and record.state is State.WAITING and record.nonce == nonce:  # our own commit, whose answer was lost
         return Verdict(Deed.REOPEN)
-    deed = deed_for(record, now, fresh=bool(salt))
+    deed = deed_for(record, now, salt=salt)
     if deed is not Deed.REOPEN:
         return Verdict(deed)
-    reopened = _reopened(record or blank(job, now), now, nonce, AFRESH if salt else TRIED_ANEW)
-    return Verdict(deed, _without_past(reopened, salt) if salt else reopened)
+    fresh = is_afresh(record, salt)
+    reopened = _reopened(record or blank(job, now), now, nonce, AFRESH if fresh else TRIED_ANEW)
+    return Verdict(deed, _without_past(reopened, salt) if fresh else reopened)
 
 
 def decide_rewriting(record: Record | None, now: datetime, *, nonce: str) -> Verdict[bool]:

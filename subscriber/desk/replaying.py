@@ -6,6 +6,7 @@ record still says that it was replayed and that nobody has claimed it since, so 
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,11 +18,11 @@ from typing import NamedTuple, Self
 
 from subscriber.decisions import Verdict
 from subscriber.desk.listing import UNFINISHED, search
-from subscriber.desk.reopening import Deed, decide_reopening, deed_for, replayed_from
-from subscriber.desk.rules import require_wanted
+from subscriber.desk.reopening import Deed, decide_reopening, deed_for, is_afresh, replayed_from
+from subscriber.desk.rules import require_admitted, require_wanted
 from subscriber.desk.tools import Desk
 from subscriber.desk.transcripts import fault
-from subscriber.desk.words import Address
+from subscriber.desk.words import Address, shown
 from subscriber.errors import ConfigError, NotForUs, Permanent
 from subscriber.model import Job, ObjectInfo, Record, State
 from subscriber.notification import Notice
@@ -55,15 +56,20 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a replay goes about it. `salt` makes the chunks of this run new; empty unless it transcribes afresh."""
+    """How a replay goes about it. `salt` makes the chunks of this run new and is its name; else it is empty."""
 
     salt: str
     dry_run: bool
 
     @classmethod
-    def of(cls, *, fresh: bool, dry_run: bool) -> Self:
-        """One salt for the whole run: copies of a recording share their chunks."""
-        return cls(uuid.uuid4().hex if fresh else "", dry_run)
+    def of(cls, *, fresh: bool, run: str | None, dry_run: bool) -> Self:
+        """One salt for the whole run, or that of an earlier `run` to go on with. Raises ConfigError.
+
+        Copies of a recording share their chunks, and no job is made afresh twice.
+        """
+        if run and not re.fullmatch(r"[0-9a-f]{32}", run):
+            raise ConfigError("--run", f"{shown(run)} is no name of a run: each tells its own as it begins")
+        return cls(run or (uuid.uuid4().hex if fresh else ""), dry_run)
 
     @property
     def fresh(self) -> bool:
@@ -79,11 +85,11 @@ class Totals:
     seconds: float = 0.0
     unknown: int = 0
 
-    def add(self, step: Step, *, fresh: bool) -> None:
+    def add(self, step: Step, *, salt: str) -> None:
         """Count a step."""
         self.deeds[step.deed] += 1
         if step.deed in MOVED:
-            seconds = _seconds_to_ask(step.record, fresh=fresh)
+            seconds = _seconds_to_ask(step.record, fresh=is_afresh(step.record, salt))
             self.seconds += seconds or 0.0
             self.unknown += seconds is None
 
@@ -118,7 +124,7 @@ def replay(desk: Desk, candidates: Iterable[Candidate], plan: Plan) -> Iterator[
 
     Raises ConfigError, NeighbourDown: then the same command goes on.
     """
-    notify = None if plan.dry_run else desk.notifier.notify  # a missing topic shows before anything is changed
+    notify = None if plan.dry_run else desk.notifier.notify  # a missing setting shows before anything is changed
     waiting = iter(candidates)
     while batch := list(islice(waiting, BATCH_JOBS)):
         steps = [take(desk, candidate, plan) for candidate in batch]
@@ -130,7 +136,7 @@ def replay(desk: Desk, candidates: Iterable[Candidate], plan: Plan) -> Iterator[
 def take(desk: Desk, candidate: Candidate, plan: Plan) -> Step:
     """Reopen one job, if that is what is to be done; in a dry run only say so."""
     job, record, refusal = candidate
-    deed = deed_for(record, desk.clock(), fresh=plan.fresh)
+    deed = deed_for(record, desk.clock(), salt=plan.salt)
     if deed in UNTOUCHABLE:  # such a record need not even tell which job it is of
         return Step(job, record, deed)
     if obstacle := refusal or _obstacle(desk, job, fresh=plan.fresh):
@@ -138,7 +144,7 @@ def take(desk: Desk, candidate: Candidate, plan: Plan) -> Step:
     if plan.dry_run and record:  # a transaction for each would take an hour for 100,000
         return Step(job, record, deed)
     if plan.dry_run:
-        return Step(job, None, desk.ledger.transact(job, partial(_only_look, fresh=plan.fresh)))
+        return Step(job, None, desk.ledger.transact(job, partial(_only_look, salt=plan.salt)))
     decide = partial(decide_reopening, job=job, nonce=uuid.uuid4().hex, salt=plan.salt)
     return Step(job, record, desk.ledger.transact(job, decide))
 
@@ -148,18 +154,23 @@ def notice(job: Job) -> Notice:
     return Notice(job.bucket, job.name, job.generation, None)
 
 
-def _only_look(record: Record | None, now: datetime, *, fresh: bool) -> Verdict[Deed]:
-    return Verdict(deed_for(record, now, fresh=fresh))
+def _only_look(record: Record | None, now: datetime, *, salt: str) -> Verdict[Deed]:
+    return Verdict(deed_for(record, now, salt=salt))
 
 
 def _obstacle(desk: Desk, job: Job, *, fresh: bool) -> str:
-    """What the record itself does not tell."""
+    """What the record itself does not tell: a job whose message the daemon ignores would stay unfinished for ever."""
     if job.output != desk.location.text:
         return f"its OUTPUT is {job.output}: replay it with the settings of that daemon"
+    try:
+        require_admitted(job.bucket, job.name, None, desk.selection, desk.location)
+    except NotForUs as refusal:
+        return str(refusal)
     if fresh and desk.source_bucket is None:
         live = desk.live(job.bucket, job.name)
         if live is None or live.generation != job.generation:
             return "this generation is no longer there: nothing could be transcribed"
+        return _refusal(desk, live, fresh=True)
     return ""
 
 
@@ -176,7 +187,7 @@ def _generations(desk: Desk, address: Address, *, fresh: bool) -> list[Candidate
 
 
 def _refusal(desk: Desk, live: ObjectInfo, *, fresh: bool) -> str:
-    """Why an object that has no record would not be transcribed, or need not."""
+    """Why an object would not be transcribed or, where it has no record, need not."""
     try:
         require_wanted(live, desk.selection, desk.location)
     except NotForUs as refusal:

@@ -12,7 +12,7 @@ from subscriber.outputs import OutputLocation
 from subscriber.transcript import NO_HINTS
 from subscriber.wishes import Wishes, wishes_of
 
-__all__ = ["require_wanted", "rule"]
+__all__ = ["require_admitted", "require_wanted", "rule"]
 
 
 def rule(
@@ -37,10 +37,17 @@ def rule(
 
 def require_wanted(found: ObjectInfo, selection: Selection, location: OutputLocation) -> None:
     """Raise NotForUs where the daemon would ignore the object's notification."""
-    if location.holds(found.bucket, found.name):
-        raise NotForUs("own_output", f"it lies under our own OUTPUT, {location.text}")
-    selection.admits(found.name, found.content_type)
+    require_admitted(found.bucket, found.name, found.content_type, selection, location)
     wishes_of(found.metadata, Wishes(NO_HINTS, ()))
+
+
+def require_admitted(
+    bucket: str, name: str, content_type: str | None, selection: Selection, location: OutputLocation
+) -> None:
+    """Raise NotForUs where the name alone, or with the content type if that is known, has the daemon ignore it."""
+    if location.holds(bucket, name):
+        raise NotForUs("own_output", f"it lies under our own OUTPUT, {location.text}")
+    selection.admits(name, content_type)
 
 
 def _admitted(found: ObjectInfo, selection: Selection) -> str:

@@ -118,8 +118,8 @@ def test_a_call_that_failed_is_made_again(
 ) -> None:
     faults.plan(method, status, status)
     claim(firestore)
-    assert claims_of(found(firestore)) == 1
     assert faults.calls.count(method) == 3
+    assert claims_of(found(firestore)) == 1
 
 
 @pytest.mark.parametrize("status", TRANSIENT)

@@ -254,7 +254,7 @@ def test_what_a_notification_cannot_mend_is_told_with_its_command() -> None:
     totals = Counter(
         {(Standing.DEAD, "empty"): 3, (Standing.ENDED, "gone"): 1, (Standing.DONE, ""): 9, (Standing.UNCLAIMED, ""): 2}
     )
-    told = list(remedies(totals))
+    told = list(remedies(totals, Scope("in", "our calls/")))
     assert len(told) == 2
-    assert told[0].endswith("subscriber replay --state dead --reason empty")
-    assert told[1].endswith("subscriber replay --state gone --fresh")
+    assert told[0].endswith("subscriber replay --state dead --reason empty --prefix 'gs://in/our calls/'")
+    assert told[1].endswith("subscriber replay --state gone --fresh --prefix 'gs://in/our calls/'")

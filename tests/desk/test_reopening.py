@@ -63,7 +63,7 @@ def written(record: Record | None, salt: str = "") -> Record:
 )
 def test_what_is_done_follows_from_the_record(record: Record | None, plain: Deed, fresh: Deed) -> None:
     for deed, salt in ((plain, ""), (fresh, "salt")):
-        assert deed_for(record, NOW, fresh=bool(salt)) is deed
+        assert deed_for(record, NOW, salt=salt) is deed
         verdict = reopened(record, salt)
         assert verdict.answer is deed
         assert (verdict.write is not None) is (deed is Deed.REOPEN)
@@ -102,6 +102,16 @@ def test_a_job_that_waits_afresh_is_not_made_fresh_again() -> None:
     waiting = written(DONE, "salt")
     assert reopened(waiting, "another", nonce="another").answer is Deed.NOTIFY
     assert reopened(written(DEAD), "salt", nonce="another").answer is Deed.REOPEN
+
+
+@pytest.mark.parametrize(
+    ("record", "deed"), [(DONE, Deed.SETTLED), (WAITING, Deed.NOTIFY), (CLAIMED, Deed.IN_WORK), (DEAD, Deed.REOPEN)]
+)
+def test_one_run_makes_no_job_afresh_twice(record: Record, deed: Deed) -> None:
+    """It is stopped and goes on, or meets two messages of one job: what it paid for by then is kept."""
+    verdict = reopened(replace(record, salt="salt"), "salt")
+    assert verdict.answer is deed
+    assert not verdict.write or (verdict.write.model, verdict.write.furthest_seconds) == ("whisper-1", 30.0)
 
 
 def test_a_record_tells_what_it_was_replayed_from_until_somebody_claims_it() -> None:

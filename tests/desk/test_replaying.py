@@ -16,7 +16,7 @@ from subscriber.adapters.folder import FolderObjects
 from subscriber.adapters.sqlite import SqliteLedger
 from subscriber.adapters.sqlite_records import SqliteRecords
 from subscriber.decisions import decide_completion
-from subscriber.desk.dead_letters import MOST_LEFT, Stray, drain
+from subscriber.desk.dead_letters import BATCH_MESSAGES, MOST_LEFT, Stray, drain
 from subscriber.desk.decisions import decide_take, decide_tombstone
 from subscriber.desk.listing import wanted
 from subscriber.desk.reopening import Deed
@@ -31,6 +31,9 @@ from subscriber.transcript import OutputFile
 from tests.claims import CLAIMED, NOW, RESULT, claim, found, put
 
 OURS = OutputLocation.parse("gs://out/texts")
+AGO = NOW - timedelta(days=400)
+"""Before any clock that these tests run by."""
+
 PLAIN, FRESH = Plan("", dry_run=False), Plan("salt", dry_run=False)
 
 
@@ -125,9 +128,9 @@ def office(tmp_path: Path) -> Iterator[Office]:
 
 def holding(*jobs: Job, strays: int = 0) -> Holding:
     made = [
-        Message(f"{n}", *written(Notice(job.bucket, job.name, job.generation, None)), NOW) for n, job in enumerate(jobs)
+        Message(f"{n}", *written(Notice(job.bucket, job.name, job.generation, None)), AGO) for n, job in enumerate(jobs)
     ]
-    made += [Message(f"stray {n}", {}, b"hello", NOW) for n in range(strays)]
+    made += [Message(f"stray {n}", {}, b"hello", AGO) for n in range(strays)]
     return Holding({one.id: one for one in made})
 
 
@@ -286,10 +289,75 @@ def test_dead_letters_are_acked_once_they_are_notified(office: Office) -> None:
         Deed.NOTIFY,  # reopened by the run that failed
         Deed.NOTIFY,
         Deed.SETTLED,
-        Deed.IN_WORK,
+        Deed.NOTIFY,
     ]
     assert office.notified() == ["dead.wav", "new.wav", "busy.wav"], "a claim that ends needs its message"
     assert (list(letters.messages), letters.leased) == (["stray 0"], set())
+
+
+def test_dead_letters_that_come_back_are_left_to_the_next_run(office: Office) -> None:
+    """The holding subscription may be fed by what the run itself publishes; without an end it would go round."""
+    letters = holding(office.job("one.wav"))
+
+    class Loop(Topic):
+        def notify(self, notices: Sequence[Notice]) -> None:
+            super().notify(notices)
+            for notice in notices:
+                number = f"again {len(self.notices)}"
+                later = office.desk.clock() + timedelta(seconds=1)
+                letters.messages[number] = Message(number, *written(notice), later)
+
+    desk = replace(office.desk, publisher=Loop())
+    first, again = drain(desk, letters, "holding", PLAIN)
+    assert isinstance(first, Step)
+    assert isinstance(again, Stray)
+    assert (first.deed, "came after this run began" in again.why) == (Deed.NOTIFY, True)
+    assert (list(letters.messages), letters.leased) == (["again 1"], set())
+
+
+def test_two_dead_letters_of_one_job_make_it_afresh_once(office: Office) -> None:
+    job = office.upload("one.wav")
+    letters = holding(job, *(office.job(f"{number}.wav") for number in range(BATCH_MESSAGES - 1)), job)
+    told = drain(office.desk, letters, "holding", FRESH)
+    assert next(told) == Step(job, None, Deed.REOPEN)
+    office.ledger.transact(job, partial(decide_completion, claim=claim(office.ledger, job), result=RESULT))
+    *_, last = told
+    assert isinstance(last, Step)
+    assert (last.job, last.deed) == (job, Deed.SETTLED)
+
+
+def test_of_what_cannot_be_made_afresh_a_dead_letter_is_still_delivered(office: Office) -> None:
+    gone = office.job("gone.wav")
+    letters = holding(gone)
+    (step,) = office.drain(letters, FRESH)
+    assert isinstance(step, Step)
+    assert (step.deed, office.notified(), letters.messages) == (Deed.NOTIFY, ["gone.wav"], {})
+    assert office.ledger.read(gone) is None
+
+
+def test_what_the_daemon_would_ignore_by_now_is_not_reopened(office: Office) -> None:
+    """Its message would be acked, and the job stay unfinished for ever."""
+    dead, stale = office.put("dead.wav"), office.put("stale.wav", State.WAITING, next_attempt_at=AGO)
+    done = office.upload("done.wav")
+    put(
+        office.ledger,
+        replace(CLAIMED, bucket="in", name="done.wav", generation=done.generation, output=OURS.text),
+        done,
+    )
+    put(office.ledger, replace(found(office.ledger, done), state=State.DONE), done)
+    before = [found(office.ledger, job) for job in (dead, stale, done)]
+    office.desk = replace(office.desk, selection=Selection(exclude=("d*", "stale*")))
+    for step in (*office.by_state(State.DEAD), *office.stalled(), *office.by_state(State.DONE, plan=FRESH)):
+        assert (step.deed, "in EXCLUDE" in step.refusal) == (None, True)
+    assert [found(office.ledger, job) for job in (dead, stale, done)] == before
+    assert office.notified() == []
+
+
+def test_a_fresh_run_goes_on_by_its_name_and_another_name_is_refused() -> None:
+    name = "0123456789abcdef" * 2
+    assert Plan.of(fresh=False, run=name, dry_run=False) == Plan(name, dry_run=False)
+    with pytest.raises(ConfigError, match="--run"):
+        Plan.of(fresh=True, run="yesterday", dry_run=False)
 
 
 def test_a_dry_run_leaves_all_dead_letters_and_looks_at_so_many(office: Office) -> None:
@@ -301,17 +369,18 @@ def test_a_dry_run_leaves_all_dead_letters_and_looks_at_so_many(office: Office) 
 
 
 @pytest.mark.parametrize(
-    ("record", "fresh", "seconds"),
+    ("record", "salt", "seconds"),
     [
-        (None, False, None),
-        (CLAIMED, False, None),
-        (replace(CLAIMED, progress=Progress(30.0, 100.0), furthest_seconds=60.0), False, 40.0),
-        (replace(CLAIMED, progress=Progress(30.0, 100.0), furthest_seconds=60.0), True, 100.0),
-        (replace(CLAIMED, audio_seconds=90.0), True, 90.0),
+        (None, "", None),
+        (CLAIMED, "", None),
+        (replace(CLAIMED, progress=Progress(30.0, 100.0), furthest_seconds=60.0), "", 40.0),
+        (replace(CLAIMED, progress=Progress(30.0, 100.0), furthest_seconds=60.0), "salt", 100.0),
+        (replace(CLAIMED, progress=Progress(30.0, 100.0), furthest_seconds=60.0, salt="salt"), "salt", 40.0),
+        (replace(CLAIMED, audio_seconds=90.0), "salt", 90.0),
     ],
 )
-def test_what_is_cached_is_not_counted_as_cost(record: Record | None, fresh: bool, seconds: float | None) -> None:
+def test_what_is_cached_is_not_counted_as_cost(record: Record | None, salt: str, seconds: float | None) -> None:
     totals = Totals()
-    totals.add(Step(Job("in", "one.wav", 1, OURS.text), record, Deed.REOPEN), fresh=fresh)
-    totals.add(Step(Job("in", "two.wav", 1, OURS.text), record, Deed.SETTLED), fresh=fresh)
+    totals.add(Step(Job("in", "one.wav", 1, OURS.text), record, Deed.REOPEN), salt=salt)
+    totals.add(Step(Job("in", "two.wav", 1, OURS.text), record, Deed.SETTLED), salt=salt)
     assert (totals.seconds, totals.unknown) == (seconds or 0.0, int(seconds is None))

@@ -33,7 +33,8 @@ class Shelf:
         self.replays = replays
         self.bucket = fresh("shelf")
         scene.world.emulators.make_bucket(self.bucket)
-        self.environ = command_environ(scene.world, scene.whisper_url, replay_topic=replays.topic)
+        told = {"replay_topic": replays.topic, "price_usd_per_minute": 0.006}
+        self.environ = command_environ(scene.world, scene.whisper_url, **told)
 
     @property
     def uri(self) -> str:
@@ -118,7 +119,8 @@ def test_names_that_are_garbage_are_transcribed_like_any_other_and_shown_inert(s
     daemon.counts(1, "jobs_total", reason="output_name_too_long")
     again = shelf.backfill()
     assert f"{len(ODD) - 1}  left: done" in again.stdout
-    assert "to redo the 1 dead (output_name_too_long): subscriber replay --state dead" in again.stdout
+    redo = f"subscriber replay --state dead --reason output_name_too_long --prefix {shelf.uri}/\n"
+    assert f"to redo the 1 dead (output_name_too_long): {redo}" in again.stdout
     assert "published" not in again.stdout
     assert "\x1b" not in done.stdout + done.stderr + again.stdout + again.stderr
 

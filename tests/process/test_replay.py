@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +24,8 @@ class Street:
         self.scene = scene
         self.world = scene.world
         self.replays = replays
-        self.environ = command_environ(scene.world, scene.whisper_url, replay_topic=replays.topic)
+        told = {"replay_topic": replays.topic, "price_usd_per_minute": 0.006}
+        self.environ = command_environ(scene.world, scene.whisper_url, **told)
 
     def start(self, **settings: object) -> Daemon:
         both = f"{self.world.queue.subscription},{self.replays.subscription}"
@@ -84,7 +86,7 @@ def test_fresh_replaces_what_is_done_and_the_old_transcript_stands_until_then(st
     street.scene.control.hold()
     asked = f"{street.uri('one.wav')}#{first}"
     assert "to pay for: 1 s of audio, about $0.0001" in street.replay(asked, "--fresh", "--dry-run")
-    street.replay(asked, "--fresh")
+    name = re.findall(r"--run (\w+)", street.replay(asked, "--fresh"))[0]
     street.scene.control.wait_for_requests(2)
     assert street.scene.outputs("one.wav") == before
     assert "in work: its claim is live" in street.replay(asked, "--fresh", code=1)
@@ -93,6 +95,7 @@ def test_fresh_replaces_what_is_done_and_the_old_transcript_stands_until_then(st
     after = street.scene.outputs("one.wav")
     assert CJK in after["txt"].data.decode()
     assert {output.metadata["epoch"] for output in after.values()} == {str(street.scene.record("one.wav")["epoch"])}
+    assert "this run has had it made anew" in street.replay(asked, "--fresh", "--run", name, code=1)
     assert street.scene.requests() == 2
 
 
@@ -188,8 +191,24 @@ def test_what_is_missing_is_told_before_anything_is_changed(street: Street) -> N
     done = command(without_topic, "replay", "--state", "dead")
     assert (done.returncode, "SUBSCRIBER_REPLAY_TOPIC: is not set" in done.stderr) == (2, True)
     assert street.scene.record("dead.wav") == dead
+    both = [street.world.queue.subscription, street.replays.subscription]
+    for ours in (both[0], both[1].rpartition("/")[2]):
+        environ = {**street.environ, "SUBSCRIBER_SUBSCRIPTION": ",".join(both)}
+        done = command(environ, "replay", "--from-dead-letter", ours)
+        assert (done.returncode, "is the daemon's own" in done.stderr) == (2, True)
     told = street.replay("--from-dead-letter", "no-such-subscription", code=2)
     assert "no-such-subscription does not exist" in told
     assert "takes one of" in street.replay("--state", "dead", "--stalled", code=2)
     assert "--fresh has them transcribed again" in street.replay("--state", "done", code=2)
     assert "no record, and no object" in street.replay(street.uri("nothing.wav"), code=1)
+
+
+def test_a_topic_that_is_missing_costs_no_job(street: Street) -> None:
+    """What was reopened by then is found by the same command; its outcome is as if nothing had happened."""
+    daemon = street.start()
+    generation = street.dies(daemon, "dead.wav")
+    done = command({**street.environ, "SUBSCRIBER_REPLAY_TOPIC": "absent"}, "replay", "--state", "dead")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "SUBSCRIBER_REPLAY_TOPIC" in done.stderr
+    assert "delivered anew: 1; 0 left alone" in street.replay("--state", "dead", "--reason", "exhausted")
+    daemon.says("attempt", outcome="transcribed", generation=str(generation))
