@@ -222,7 +222,7 @@ def test_a_dry_run_says_what_it_takes_and_changes_nothing(shelf: Shelf) -> None:
     for number in range(300):
         shelf.put(f"{number:03}.wav", sounds[number % 5])
     shelf.put("letter.mp3", b"Dear all", "audio/mpeg")
-    told = shelf.backfill("--dry-run").stdout
+    told = shelf.backfill("--dry-run", "--rate", "60").stdout
     assert "301  would be published: nobody has claimed it" in told
     assert "sound      10 min; the headers of 200 objects were read, the other 101 are reckoned" in told
     assert "of those read would end dead: 1 undecodable" in told
