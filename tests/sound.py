@@ -10,7 +10,7 @@ import wave
 from array import array
 
 from subscriber.audio.cut import cut
-from subscriber.audio.flac import encode_flac
+from subscriber.audio.upload import wav_or_flac
 from subscriber.audio.wire import SAMPLE_RATE
 
 __all__ = ["chunks", "heard", "heavy", "said", "sha256", "silent", "wav"]
@@ -45,10 +45,10 @@ def silent(seconds: float = 1.0) -> bytes:
 
 
 def chunks(data: bytes, chunk_seconds: float = 30.0) -> list[str]:
-    """What the provider knows the requests for such a recording by: SHA-256 of each chunk's FLAC file, in order."""
+    """What the provider knows the requests for such a recording by: SHA-256 of each chunk's file, in order."""
     with wave.open(io.BytesIO(data), "rb") as file:
         pcm = file.readframes(file.getnframes())
-    return [sha256(encode_flac(one.pcm)) for one in cut([pcm], chunk_seconds) if not one.silent]
+    return [sha256(wav_or_flac(one.pcm).data) for one in cut([pcm], chunk_seconds) if not one.silent]
 
 
 def heard(data: bytes) -> str:

@@ -6,11 +6,9 @@ one hung call), and an answer is believed only after its shape is proven: HTML w
 
 from __future__ import annotations
 
-import io
 import math
 import re
 import time
-import wave
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -21,6 +19,7 @@ from openai import OpenAI
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from subscriber.answers import BOUNDS
+from subscriber.audio.wav import encode_wav
 from subscriber.backoff import retry_after_seconds
 from subscriber.errors import ConfigError, FormatRefused, NeighbourDown, Permanent, RateLimited, Transient
 from subscriber.metrics import Metrics
@@ -35,6 +34,9 @@ request on a dead one is lost is known only at its limit, when it counts as poss
 CONNECT_SECONDS = 10.0
 GATEWAY_TIMEOUTS = {504, 524}
 """Somebody in between, 524 being Cloudflare, has heard the request, passed it on and got no answer in his time."""
+
+A_SECOND_OF_SILENCE = bytes(32_000)
+"""PCM. Nothing to transcribe, and less than a hundredth of a cent."""
 
 PROBE_SECONDS = 15.0
 """A second of audio takes a provider that is well less than 5 s; the pull loop waits for the answer."""
@@ -143,7 +145,9 @@ class OpenAITranscriber:
 
     def probe(self, model: str, fields: Mapping[str, str | list[str]]) -> None:
         """As the port says."""
-        request = SpeechRequest(_second_of_silence(), "probe.wav", model, 1.0, fields, timeout_seconds=PROBE_SECONDS)
+        request = SpeechRequest(
+            encode_wav(A_SECOND_OF_SILENCE), "probe.wav", model, 1.0, fields, timeout_seconds=PROBE_SECONDS
+        )
         try:
             self._send(request)
         except (Permanent, RateLimited, FormatRefused):
@@ -265,14 +269,3 @@ def _line(said: object, key: str) -> str:
     if len(key) >= SHORTEST_KEY:
         text = text.replace(key, "…")
     return re.sub(r"\bsk-[\w*-]+", "sk-…", " ".join(text.split()))[:500]
-
-
-def _second_of_silence() -> bytes:
-    """A WAV of one second, 16 kHz mono: nothing to transcribe, and less than a hundredth of a cent."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as audio:
-        audio.setnchannels(1)
-        audio.setsampwidth(2)
-        audio.setframerate(16_000)
-        audio.writeframes(bytes(32_000))
-    return buffer.getvalue()

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 from weakref import WeakValueDictionary
 
 from subscriber.audio.cut import CUTTER_VERSION
-from subscriber.audio.flac import encode_flac
+from subscriber.audio.upload import Upload, wav_or_flac
 from subscriber.audio.wire import SAMPLE_BYTES, SAMPLE_RATE
 from subscriber.errors import FormatRefused, Interrupted, NeighbourDown, Transient
 from subscriber.log import get_logger
@@ -82,9 +82,9 @@ class Question:
     half_of: Question | None = None
 
     @cached_property
-    def flac(self) -> bytes:
+    def upload(self) -> Upload:
         """What is sent."""
-        return encode_flac(self.pcm)
+        return wav_or_flac(self.pcm)
 
     @property
     def prompt(self) -> str:
@@ -181,9 +181,9 @@ class Asker:
         still_ours()
         limit = LEAST_TIMEOUT_SECONDS + TIMEOUT_A_SECOND * question.seconds
         request = SpeechRequest(
-            data=question.flac,
+            data=question.upload.data,
             # The provider learns nothing of the object's name.
-            filename=f"chunk-{question.span.index:05}.flac",
+            filename=f"chunk-{question.span.index:05}.{question.upload.ending}",
             model=question.model,
             seconds=question.seconds,
             fields=question.fields,

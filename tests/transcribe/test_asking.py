@@ -246,8 +246,15 @@ def test_the_limit_of_a_request_grows_with_its_sound_up_to_half_of_a_stall(tmp_p
 def test_the_provider_learns_a_chunks_number_and_no_name(tmp_path: Path) -> None:
     provider = Provider()
     ask(Process(tmp_path, provider), index=12)
-    (request,) = provider.requests
-    assert (request.filename, request.data[:4]) == ("chunk-00012.flac", b"fLaC")
+    assert [request.filename for request in provider.requests] == ["chunk-00012.wav"]
+
+
+def test_what_is_sent_is_named_by_its_container(tmp_path: Path) -> None:
+    provider = Provider()
+    for seconds in (3, 8):
+        ask(Process(tmp_path, provider), speech(seconds))
+    sent = [(request.filename.partition(".")[2], request.data[:4]) for request in provider.requests]
+    assert sent == [("wav", b"RIFF"), ("flac", b"fLaC")]
 
 
 def test_every_request_is_counted_with_its_price(tmp_path: Path) -> None:
