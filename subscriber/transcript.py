@@ -136,7 +136,7 @@ class ChunkSpan:
 
 @dataclass(frozen=True, slots=True)
 class ChunkText:
-    """The final verdict on a chunk's sound; what the chunk cache stores.
+    """The verdict on a chunk's sound; what the chunk cache stores. Final unless `doubted`: its halves are asked for.
 
     All times are seconds from the start of the *chunk*: the same sound elsewhere has the same verdict. `timing` is None
     where nothing was said, `language` an ISO 639-1 code where it is known.
@@ -151,6 +151,7 @@ class ChunkText:
     billed_seconds: float | None
     request_ids: tuple[str, ...]
     model: str
+    doubted: bool = False
 
 
 SILENCE = ChunkText("", None, None, (), (), (), 0.0, (), "")

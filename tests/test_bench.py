@@ -33,9 +33,9 @@ def test_its_whisper_says_enough_to_be_asked_once() -> None:
     segments = tuple(Segment(one["start"], one["end"], one["text"]) for one in said["segments"])
     answer = Answer(said["text"], "en", said["duration"], segments, (), "whisper-1", None, None)
     span = ChunkSpan(0, 0.0, chunk.seconds, silent=False, loud=chunk.loud)
-    judgement = judge(answer, span, prompt=None, profile=profile_of("whisper-1"))
-    assert judgement.halve_at is None
-    assert not judgement.text.warnings
+    text = judge(answer, span, prompt=None, profile=profile_of("whisper-1"))
+    assert not text.doubted
+    assert not text.warnings
 
 
 def decoded_minute() -> bytes:

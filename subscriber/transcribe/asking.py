@@ -1,8 +1,8 @@
 """One chunk: what is asked of which model, where its verdict is kept, and what it cost.
 
-The law of this file: an answer is stored before anybody uses it, under a name made of everything that led to it; one
-that is doubted, and those to its halves, under that of their chunk and a suffix. Two jobs that need the same chunk at
-the same moment share one request.
+The law of this file: an answer is stored before anybody uses it, under a name made of everything that led to it; that
+to a half of a chunk under the chunk's and a suffix. Two jobs that need the same chunk at the same moment share one
+request.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from subscriber.log import get_logger
 from subscriber.metrics import Metrics
 from subscriber.ports import Transcriber
 from subscriber.transcribe.cache import ChunkCache, chunk_key
-from subscriber.transcribe.coverage import quiet_middle
-from subscriber.transcribe.guards import Judgement, judge, read
+from subscriber.transcribe.guards import judge, read
 from subscriber.transcribe.pool import Lane
 from subscriber.transcribe.profiles import Fields, Profile, billed_seconds, profile_of, request_fields
 from subscriber.transcript import NO_HINTS, Answer, ChunkSpan, ChunkText, Hints, SpeechRequest
@@ -44,9 +43,6 @@ MAYBE_BILLED = {"bad_answer", "no_answer"}
 LOOK_AGAIN_SECONDS = 10.0
 """What has waited longer for a slot may have been answered elsewhere: to another pod that was stopped and had it on the
 wire. A look costs a thousandth of a request."""
-
-DOUBTFUL = ".doubtful"
-"""Ends the name of an answer that is no verdict: its halves are still to be asked for."""
 
 JUDGE_VERSION = 1
 """Part of every key: the stored verdict is what the guards made of the answer."""
@@ -108,12 +104,12 @@ class Question:
 
 
 class Asking(NamedTuple):
-    """A chunk on its way: its judgement to come, where it comes from, and its name in the cache."""
+    """A chunk on its way: its verdict to come, where it comes from, and its name in the cache."""
 
     question: Question
     key: str
     source: Source
-    judgement: Future[Judgement]
+    verdict: Future[ChunkText]
 
 
 class Asker:
@@ -125,7 +121,7 @@ class Asker:
         self._metrics = metrics
         self._gone: set[str] = set()
         self._refused: set[tuple[str, str]] = set()
-        self._on_the_wire: dict[str, Future[Judgement]] = {}
+        self._on_the_wire: dict[str, Future[ChunkText]] = {}
         self._settling: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._lock = threading.Lock()
         self._log = get_logger()
@@ -158,7 +154,7 @@ class Asker:
         key = self._key(question)
         # On the wire first: the other way round, an answer that is stored between the two looks would be paid twice.
         shared = self._on_the_wire.get(key)
-        if not shared and (stored := self._stored(key, question)):
+        if not shared and (stored := self._cache.get(key)):
             return Asking(question, key, "cache", _done(stored))
         with self._lock:
             if shared := shared or self._on_the_wire.get(key):
@@ -172,7 +168,7 @@ class Asker:
         self, key: str, question: Question, still_ours: Callable[[], None], begun_at: float
     ) -> Answer:
         """Raises CancelledError for what was stored while it waited: whoever needs it begins anew, and finds it."""
-        if time.monotonic() - begun_at > LOOK_AGAIN_SECONDS and self._stored(key, question):
+        if time.monotonic() - begun_at > LOOK_AGAIN_SECONDS and self._cache.get(key):
             raise CancelledError
         return self.ask(question, still_ours)
 
@@ -214,7 +210,7 @@ class Asker:
         with self._lock:
             alone = self._settling.setdefault(key, threading.Lock())
         with alone:
-            if stored := self._cache.get(key):
+            if (stored := self._cache.get(key)) and not stored.doubted:
                 return stored, "cache", key
             text, source = in_halves()
             return self._cache.put(key, text, question.source_id), source, key
@@ -224,25 +220,14 @@ class Asker:
         told = self.options.usd_per_minute
         return profile_of(model).usd_per_minute if told is None else told
 
-    def _stored(self, key: str, question: Question) -> Judgement | None:
-        """What is known of a chunk already: its verdict, or a first answer whose halves were not answered any more."""
-        if final := self._cache.get(key):
-            return Judgement(final, None)
-        halve_at = None if question.half_of else quiet_middle(question.span)
-        doubtful = None if halve_at is None else self._cache.get(key + DOUBTFUL)
-        return Judgement(doubtful, halve_at) if doubtful else None
-
-    def _judge(self, key: str, question: Question, answer: Answer) -> Judgement:
+    def _judge(self, key: str, question: Question, answer: Answer) -> ChunkText:
         """Outside the slot: what was paid for is stored before anybody sees it. A half is not doubted by itself."""
         profile: Profile = profile_of(question.model)
-        if question.half_of:
-            judgement = Judgement(read(answer, question.span, prompt=question.prompt, profile=profile), None)
-        else:
-            judgement = judge(answer, question.span, prompt=question.prompt, profile=profile)
-        name = key if judgement.halve_at is None else key + DOUBTFUL
-        return replace(judgement, text=self._cache.put(name, judgement.text, question.source_id))
+        believe = read if question.half_of else judge
+        text = believe(answer, question.span, prompt=question.prompt, profile=profile)
+        return self._cache.put(key, text, question.source_id)
 
-    def _landed(self, key: str, _: Future[Judgement]) -> None:
+    def _landed(self, key: str, _: Future[ChunkText]) -> None:
         """What is stored, or has failed, need not be shared any longer."""
         self._on_the_wire.pop(key, None)
 
@@ -286,7 +271,7 @@ class Asker:
         self._metrics.spend(question.model, billed / 60 * price if price else 0.0)
 
 
-def _done(judgement: Judgement) -> Future[Judgement]:
-    future: Future[Judgement] = Future()
-    future.set_result(judgement)
+def _done(text: ChunkText) -> Future[ChunkText]:
+    future: Future[ChunkText] = Future()
+    future.set_result(text)
     return future

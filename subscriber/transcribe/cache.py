@@ -1,7 +1,8 @@
 """Paid chunks, kept in the output bucket: what makes a crash cheap, a redelivery and a copy under another name free.
 
-The law of this file: an answer is stored before it is used, and only where there is none. Whoever comes second takes
-what is stored, so that all transcripts of one recording are made of the same answers. Errors are never stored.
+The law of this file: an answer is stored before it is used, and only where there is none; a doubted one makes way for
+the final verdict, which stays. Whoever comes second takes what is stored, so that all transcripts of one recording are
+made of the same answers. Errors are never stored.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from subscriber.transcript import ChunkText
 __all__ = ["ChunkCache", "chunk_key", "chunk_name", "key_in"]
 
 ROUNDS = 3
-"""A stored answer may be deleted (lifecycle, `forget`) between our create and our read, but hardly thrice."""
+"""A stored answer may be deleted (lifecycle, `forget`) or replaced meanwhile, but hardly thrice."""
 
 
 def chunk_key(pcm: bytes, asked: Mapping[str, Any]) -> str:
@@ -49,13 +50,7 @@ class ChunkCache:
 
     def get(self, key: str) -> ChunkText | None:
         """What was stored, or None: also where what is there cannot be read. Raises Transient, Interrupted."""
-        found = self._objects.stat(self._bucket, self._name(key))
-        if found is None:
-            return None
-        try:
-            return from_json(self._objects.read(found))
-        except (Gone, ValueError):
-            return None
+        return self._look(key)[1]
 
     def put(self, key: str, text: ChunkText, source_id: str = "") -> ChunkText:
         """Store a verdict; what is stored from now on, which another process may have brought. Raises as `get` does.
@@ -75,11 +70,20 @@ class ChunkCache:
                     if_generation=live,
                 )
                 return text
-            if stored := self.get(key):
+            live, stored = self._look(key)
+            if stored and (text.doubted or not stored.doubted):
                 return stored
-            found = self._objects.stat(self._bucket, self._name(key))
-            live = found.generation if found else 0  # what is there is damaged: replace it
         raise Transient("storage_error", f"the stored answer {key} changed {ROUNDS} times")
+
+    def _look(self, key: str) -> tuple[int, ChunkText | None]:
+        """The generation that is stored, 0 where none is, and what can be read of it."""
+        found = self._objects.stat(self._bucket, self._name(key))
+        if found is None:
+            return 0, None
+        try:
+            return found.generation, from_json(self._objects.read(found))
+        except (Gone, ValueError):
+            return found.generation, None
 
     def _name(self, key: str) -> str:
         return chunk_name(self._prefix, key)

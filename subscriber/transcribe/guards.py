@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from subscriber.text import clean, join, key, pieces
@@ -31,7 +31,7 @@ from subscriber.transcribe.timing import (
 )
 from subscriber.transcript import Answer, ChunkSpan, ChunkText, Segment, TimedWarning, Timing, Word
 
-__all__ = ["Judgement", "judge", "judge_halves", "read"]
+__all__ = ["judge", "judge_halves", "read"]
 
 _T = TypeVar("_T")
 
@@ -45,31 +45,22 @@ QUIET_SECONDS = 0.3
 _EDGE = re.compile(r"^(?:…|\.{3}) *| *(?:…|\.{3})$")
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What becomes of an answer: `text` is final if `halve_at` is None.
-
-    Else both halves are to be asked for, cut there (seconds from the start of the audio), and `judge_halves` decides.
-    """
-
-    text: ChunkText
-    halve_at: float | None
-
-
 class _Said(NamedTuple):
     segments: tuple[Segment, ...]
     words: tuple[Word, ...]
     warnings: tuple[TimedWarning, ...]
 
 
-def judge(answer: Answer, span: ChunkSpan, *, prompt: str | None, profile: Profile) -> Judgement:
-    """Judge the answer to a whole chunk; `prompt` is what was really sent."""
+def judge(answer: Answer, span: ChunkSpan, *, prompt: str | None, profile: Profile) -> ChunkText:
+    """Judge the answer to a whole chunk; `prompt` is what was really sent.
+
+    Of one that is `doubted` both halves are to be asked for, cut at its `quiet_middle`, and `judge_halves` decides.
+    """
     text = read(answer, span, prompt=prompt, profile=profile)
     found = doubts(text, span)
-    halve_at = quiet_middle(span) if found else None
-    if halve_at is None:
-        text = replace(text, warnings=text.warnings + found)
-    return Judgement(text, halve_at)
+    if found and quiet_middle(span) is not None:
+        return replace(text, doubted=True)
+    return replace(text, warnings=text.warnings + found)
 
 
 def judge_halves(
@@ -86,6 +77,7 @@ def judge_halves(
     best = min(tried, key=lambda text: doubtfulness(text, span))
     return replace(
         best,
+        doubted=False,
         warnings=best.warnings + doubts(best, span),
         billed_seconds=sum(text.billed_seconds or 0.0 for text in tried),
         request_ids=tuple(name for text in reversed(tried) for name in text.request_ids),

@@ -24,7 +24,7 @@ from subscriber.outage import Outages
 from subscriber.transcribe.asking import MAYBE_BILLED, Asker, Asking, Question, Source
 from subscriber.transcribe.assemble import PIN_CHUNKS, pin_language
 from subscriber.transcribe.coverage import halves, quiet_middle
-from subscriber.transcribe.guards import Judgement, judge_halves
+from subscriber.transcribe.guards import judge_halves
 from subscriber.transcribe.pool import Lane
 from subscriber.transcribe.profiles import profile_of
 from subscriber.transcribe.stall import StallClock
@@ -122,10 +122,10 @@ class RecordingOnItsWay:
     def _make_room(self, total_seconds: float | None) -> None:
         """Take the oldest chunk if it is answered, else wait for any."""
         oldest = self._pending[0]
-        if isinstance(oldest, Chunk) or oldest.judgement.done():
+        if isinstance(oldest, Chunk) or oldest.verdict.done():
             self._collect(total_seconds)
             return
-        askings = [one.judgement for one in self._pending if isinstance(one, Asking)]
+        askings = [one.verdict for one in self._pending if isinstance(one, Asking)]
         self._await(*(one for one in askings if not one.done()))
 
     def _await(self, *answers: Future[Any]) -> None:
@@ -152,34 +152,33 @@ class RecordingOnItsWay:
 
     def _concluded(self, asking: Asking) -> Chunk:
         question = asking.question
+        middle = quiet_middle(question.span)
         whole: ChunkText | None = None
         source: Source = "cache"  # a refusal costs nothing
         try:
-            judgement, asked = self._judgement(asking)
+            whole, asked = self._verdict(asking)
         except Permanent as refusal:
-            if refusal.reason not in TOO_MUCH:
-                raise
-            if (middle := quiet_middle(question.span)) is None:
+            if refusal.reason not in TOO_MUCH or middle is None:
                 raise
         else:
-            if judgement.halve_at is None:
-                return Chunk(question.span, judgement.text, asked.source, asked.key)
-            whole, middle, source = judgement.text, judgement.halve_at, asked.source
+            if middle is None or not whole.doubted:
+                return Chunk(question.span, whole, asked.source, asked.key)
+            source = asked.source
         anew = self._asker.anew(question)
         in_halves = partial(self._in_halves, anew, whole, source, middle)
         return Chunk(question.span, *self._asker.settle(anew, in_halves))
 
-    def _judgement(self, asking: Asking) -> tuple[Judgement, Asking]:
+    def _verdict(self, asking: Asking) -> tuple[ChunkText, Asking]:
         """What became of a chunk, if need be asked for once more in the format that the model takes by now."""
         asked = asking
 
-        def again() -> Future[Judgement]:
+        def again() -> Future[ChunkText]:
             nonlocal asked
             asked = self._asker.begin(self._lane, self._asker.anew(asking.question), self._held.before_request)
-            return asked.judgement
+            return asked.verdict
 
-        judgement = self._answer_of(asking.judgement, again)
-        return judgement, asked
+        verdict = self._answer_of(asking.verdict, again)
+        return verdict, asked
 
     def _in_halves(
         self, question: Question, whole: ChunkText | None, source: Source, cut: float
@@ -190,8 +189,8 @@ class RecordingOnItsWay:
         """
         spans = [span for span in halves(question.span, cut) if not span.silent]
         sent = [self._asker.begin(self._lane, question.half(span), self._held.before_request) for span in spans]
-        heard = [self._judgement(one) for one in sent]
-        parts = [(span, judgement.text) for span, (judgement, _) in zip(spans, heard, strict=True)]
+        heard = [self._verdict(one) for one in sent]
+        parts = [(span, text) for span, (text, _) in zip(spans, heard, strict=True)]
         sources = {source, *(asked.source for _, asked in heard)}
         return judge_halves(whole, parts, question.span), "paid" if "paid" in sources else "cache"
 
@@ -242,14 +241,14 @@ class RecordingOnItsWay:
 
 def _settled(pending: Asking | Chunk) -> Asking | Chunk:
     """An answered chunk, without its sound, if the answer is final."""
-    if isinstance(pending, Chunk) or not _is_final(pending.judgement):
+    if isinstance(pending, Chunk) or not _is_final(pending.verdict):
         return pending
-    return Chunk(pending.question.span, pending.judgement.result().text, pending.source, pending.key)
+    return Chunk(pending.question.span, pending.verdict.result(), pending.source, pending.key)
 
 
-def _is_final(judgement: Future[Judgement]) -> bool:
-    answered = judgement.done() and not judgement.cancelled() and not judgement.exception()
-    return answered and judgement.result().halve_at is None
+def _is_final(verdict: Future[ChunkText]) -> bool:
+    answered = verdict.done() and not verdict.cancelled() and not verdict.exception()
+    return answered and not verdict.result().doubted
 
 
 def _span(cut: Cut) -> ChunkSpan:

@@ -1,4 +1,4 @@
-"""A chunk's final verdict as the chunk cache keeps it, and back.
+"""A chunk's verdict as the chunk cache keeps it, and back.
 
 The law of this file: what cannot be read is a miss. Somebody else's bytes under our name, a newer version's document,
 a time that is no number: each raises ValueError, and the chunk is asked for again.
@@ -16,7 +16,7 @@ from subscriber.transcript import ChunkText
 
 __all__ = ["VERDICT_VERSION", "from_json", "to_json"]
 
-VERDICT_VERSION = 1
+VERDICT_VERSION = 2
 """Grows when a reader of the old documents would misunderstand the new ones."""
 
 _VERDICT = TypeAdapter(ChunkText)

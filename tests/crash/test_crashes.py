@@ -195,7 +195,7 @@ def test_an_answer_that_is_doubted_is_stored_before_its_halves_are_asked_for() -
     first, second, _ = (at for at, effect in enumerate(effects) if effect == "provider.transcribe")
     assert effects[first + 1] == "objects.write"
     assert effects[first + 1 : second].count("objects.write") == 1
-    assert effects.count("objects.write") == 6, "three answers, the verdict on them, the text, the JSON"
+    assert effects.count("objects.write") == 7, "three answers, the verdict, refused and in place of one, text, JSON"
 
 
 def _assert_settled(stage: Stage, story: Story) -> None:

@@ -26,9 +26,10 @@ from subscriber.settlement import SETTLEMENT, Settlement
 from subscriber.transcribe import asking
 from subscriber.transcribe.asking import Asker
 from subscriber.transcribe.cache import ChunkCache
-from subscriber.transcribe.guards import Judgement, judge
+from subscriber.transcribe.guards import judge
 from subscriber.transcribe.pool import Lane, SlotPool
 from subscriber.transcribe.profiles import profile_of
+from subscriber.transcript import ChunkText
 from tests.simulation.patches import replaced
 from tests.simulation.subscription import POLL_SECONDS
 from tests.simulation.threads import wall_time
@@ -144,15 +145,15 @@ def _look_at_nobodys_version(self: Any, name: str) -> Any:
 # Money and slots
 
 
-def _use_before_storing(self: Any, key: str, question: Any, answer: Any) -> Judgement:  # noqa: ARG001 - nothing is stored
+def _use_before_storing(self: Any, key: str, question: Any, answer: Any) -> ChunkText:  # noqa: ARG001 - nothing is stored
     return judge(answer, question.span, prompt=None, profile=profile_of(question.model))
 
 
-def _store_none_that_end(ending: str) -> Any:
-    """Paid answers are kept, but for those with such names."""
+def _store_none_of(unwanted: Callable[[str, ChunkText], object]) -> Any:
+    """Paid answers are kept, but for those of which it is true."""
 
-    def put(self: Any, key: str, text: Any, source_id: str = "") -> Any:
-        return text if re.search(ending, key) else _put(self, key, text, source_id)
+    def put(self: Any, key: str, text: ChunkText, source_id: str = "") -> Any:
+        return text if unwanted(key, text) else _put(self, key, text, source_id)
 
     return put
 
@@ -240,9 +241,17 @@ MUTATIONS = (
     ),
     Mutation("an answer is used and not stored", "paid once", ((Asker, "_judge"),), _use_before_storing),
     Mutation(
-        "a doubtful answer is not stored", "paid once", ((ChunkCache, "put"),), _store_none_that_end(r"\.doubtful$")
+        "a doubted answer is not stored",
+        "paid once",
+        ((ChunkCache, "put"),),
+        _store_none_of(lambda _, text: text.doubted),
     ),
-    Mutation("a half's answer is not stored", "paid once", ((ChunkCache, "put"),), _store_none_that_end(r"\d-\d+$")),
+    Mutation(
+        "a half's answer is not stored",
+        "paid once",
+        ((ChunkCache, "put"),),
+        _store_none_of(lambda key, _: re.search(r"\d-\d+$", key)),
+    ),
     Mutation("what waits long is not looked for again", "paid once", ((asking, "LOOK_AGAIN_SECONDS"),), math.inf),
     Mutation("a chunk has another key each time", "paid once", ((Asker, "_key"),), _another_key_each_time),
     Mutation("slots are not counted", "slots", ((SlotPool, "_fairest"),), _as_if_all_slots_were_free),

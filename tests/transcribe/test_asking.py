@@ -27,7 +27,7 @@ def begin(process: Process, pcm: bytes = PCM, **how: Any) -> Asking:
 
 
 def ask(process: Process, pcm: bytes = PCM, **how: Any) -> ChunkText:
-    return begin(process, pcm, **how).judgement.result(SOON).text
+    return begin(process, pcm, **how).verdict.result(SOON)
 
 
 class Slow(FolderObjects):
@@ -55,9 +55,9 @@ def test_a_verdict_is_stored_before_anybody_has_it(tmp_path: Path) -> None:
     objects = Slow(tmp_path)
     asking = begin(Process(tmp_path, Provider(), objects=objects))
     assert objects.writing.wait(SOON)
-    assert not asking.judgement.done()
+    assert not asking.verdict.done()
     objects.write_on.set()
-    text = asking.judgement.result(SOON).text
+    text = asking.verdict.result(SOON)
     (stored,) = (tmp_path / ".chunks").rglob("*.json")
     assert text.text in stored.read_text()
 
@@ -67,7 +67,7 @@ def test_a_second_run_asks_nothing_and_has_the_same_words(tmp_path: Path) -> Non
     first = ask(Process(tmp_path, provider))
     again = begin(Process(tmp_path, provider))
     assert again.source == "cache"
-    assert again.judgement.result(SOON).text == first
+    assert again.verdict.result(SOON) == first
     assert len(provider.requests) == 1
 
 
@@ -130,7 +130,7 @@ def test_two_jobs_with_one_chunk_at_the_same_moment_share_one_request(tmp_path: 
     assert wire.came.acquire(timeout=SOON)
     second = begin(process)
     wire.answer.set()
-    assert first.judgement.result(SOON) == second.judgement.result(SOON)
+    assert first.verdict.result(SOON) == second.verdict.result(SOON)
     assert (first.source, second.source, len(provider.requests)) == ("paid", "cache", 1)
 
 
@@ -148,9 +148,9 @@ def test_an_answer_that_comes_while_the_cache_is_looked_into_is_not_paid_twice(t
     slow.start()
     assert objects.missed.wait(SOON)
     wire.answer.set()
-    first.judgement.result(SOON)
+    first.verdict.result(SOON)
     objects.miss_on.set()
-    second.result(SOON).judgement.result(SOON)
+    second.result(SOON).verdict.result(SOON)
     assert len(provider.requests) == 1
 
 
@@ -162,7 +162,7 @@ def test_a_verdict_that_another_process_stored_meanwhile_is_taken(tmp_path: Path
     assert wire.came.acquire(timeout=SOON)
     ask(Process(tmp_path, theirs))
     wire.answer.set()
-    assert asking.judgement.result(SOON).text.text == "theirs"
+    assert asking.verdict.result(SOON).text == "theirs"
 
 
 @pytest.mark.parametrize(("waits", "requests"), [("long", 0), ("not long", 1)])
@@ -185,7 +185,7 @@ def test_what_has_waited_long_for_a_slot_is_looked_for_again(
         waiting = process.asker.begin(lane, process.question(PCM), nothing)
         ask(Process(tmp_path, Provider()))
         free.set()
-        wait([waiting.judgement], SOON)
+        wait([waiting.verdict], SOON)
         again = process.asker.begin(lane, process.question(PCM), nothing)
         assert (again.source, len(ours.requests)) == ("cache", requests)
 
@@ -200,17 +200,16 @@ def test_an_error_is_never_stored(tmp_path: Path) -> None:
     assert ask(Process(tmp_path, provider)).text
 
 
-def test_a_doubtful_answer_is_stored_before_anybody_has_it_and_is_no_verdict(tmp_path: Path) -> None:
+def test_a_doubted_answer_is_stored_before_anybody_has_it(tmp_path: Path) -> None:
     provider, objects = Provider(), Slow(tmp_path)
     provider.script = lambda request: answer(request, "")
     process = Process(tmp_path, provider, objects=objects)
     asking = begin(process)
     assert objects.writing.wait(SOON)
-    assert not asking.judgement.done()
+    assert not asking.verdict.done()
     objects.write_on.set()
-    assert asking.judgement.result(SOON).halve_at is not None
-    assert process.cache.get(asking.key) is None
-    assert [found.name for found in (tmp_path / ".chunks").rglob("*.json")] == [f"{asking.key}.doubtful.json"]
+    assert (first := asking.verdict.result(SOON)).doubted
+    assert process.cache.get(asking.key) == first
 
 
 def test_until_its_halves_are_judged_whoever_needs_it_has_the_doubtful_answer(tmp_path: Path) -> None:
@@ -218,14 +217,14 @@ def test_until_its_halves_are_judged_whoever_needs_it_has_the_doubtful_answer(tm
     provider.script = lambda request: answer(request, "")
     process = Process(tmp_path, provider)
     asking = begin(process)
-    first = asking.judgement.result(SOON)
+    first = asking.verdict.result(SOON)
     second, elsewhere = begin(process), begin(Process(tmp_path, provider))
-    assert [(one.source, one.judgement.result(SOON)) for one in (second, elsewhere)] == [("cache", first)] * 2
-    final = replace(first.text, text="in halves")
+    assert [(one.source, one.verdict.result(SOON)) for one in (second, elsewhere)] == [("cache", first)] * 2
+    final = replace(first, text="in halves", doubted=False)
     assert process.asker.settle(asking.question, lambda: (final, "paid")) == (final, "paid", asking.key)
-    assert process.asker.settle(asking.question, lambda: (first.text, "paid")) == (final, "cache", asking.key)
+    assert process.asker.settle(asking.question, lambda: (first, "paid")) == (final, "cache", asking.key)
     third = begin(process)
-    assert third.judgement.result(SOON).text == final
+    assert third.verdict.result(SOON) == final
     assert len(provider.requests) == 1
 
 

@@ -37,6 +37,31 @@ def test_who_comes_second_takes_what_is_stored(tmp_path: Path) -> None:
     assert cache(tmp_path).get(KEY) == THEIRS
 
 
+def test_a_doubted_answer_makes_way_for_the_final_verdict_and_for_nothing_else(tmp_path: Path) -> None:
+    doubted = replace(THEIRS, doubted=True)
+    assert cache(tmp_path).put(KEY, doubted) == doubted
+    assert cache(tmp_path).put(KEY, replace(OURS, doubted=True)) == doubted
+    assert cache(tmp_path).put(KEY, OURS) == OURS
+    assert cache(tmp_path).put(KEY, doubted) == OURS
+    assert cache(tmp_path).get(KEY) == OURS
+    assert len(list((tmp_path / ".chunks").rglob("*.json"))) == 1
+
+
+class Overtaken(FolderObjects):
+    """A folder in which somebody else's verdict comes between our look at a doubted answer and its replacement."""
+
+    def read(self, info: ObjectInfo) -> bytes:
+        data = super().read(info)
+        cache(self._roots["out"]).put(KEY, THEIRS)
+        return data
+
+
+def test_of_two_final_verdicts_on_a_doubted_answer_the_first_one_stays(tmp_path: Path) -> None:
+    cache(tmp_path).put(KEY, replace(OURS, doubted=True))
+    assert ChunkCache(Overtaken({"out": tmp_path}), "out", ".chunks/").put(KEY, OURS) == THEIRS
+    assert cache(tmp_path).get(KEY) == THEIRS
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"null", b'{"schema_version": 99}', b"\xff\xfe", b"[" * 100_000])
 def test_a_damaged_document_is_a_miss_and_replaced(tmp_path: Path, data: bytes) -> None:
     (tmp_path / PLACE).parent.mkdir(parents=True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subscriber.transcribe.coverage import halves
-from subscriber.transcribe.guards import Judgement, judge, judge_halves, read
-from subscriber.transcribe.profiles import profile_of
+from subscriber.transcribe.coverage import halves, quiet_middle
+from subscriber.transcribe.guards import judge, judge_halves, read
+from subscriber.transcribe.profiles import Profile, profile_of
 from subscriber.transcribe.verdicts import from_json, to_json
 from subscriber.transcript import WARNINGS, Answer, ChunkSpan, ChunkText, Segment, Word
 
@@ -29,8 +30,16 @@ def answer(*segments: Segment, text: str = "", words: tuple[Word, ...] = (), req
     return Answer(text, "english", 30.0, segments, words, "whisper-1", request_id, None)
 
 
-def judged(said: Answer, span: ChunkSpan = SPAN, prompt: str | None = None) -> Judgement:
-    return judge(said, span, prompt=prompt, profile=WHISPER)
+class Judged(NamedTuple):
+    """The text, and where its chunk is to be halved: None where the text is final."""
+
+    text: ChunkText
+    halve_at: float | None
+
+
+def judged(said: Answer, span: ChunkSpan = SPAN, prompt: str | None = None, profile: Profile = WHISPER) -> Judged:
+    text = judge(said, span, prompt=prompt, profile=profile)
+    return Judged(text, quiet_middle(span) if text.doubted else None)
 
 
 def final(said: Answer, span: ChunkSpan = SPAN, prompt: str | None = None) -> ChunkText:
@@ -198,7 +207,7 @@ class TestCoverage:
     @pytest.mark.parametrize("said", ["", " \n"])
     def test_a_loud_chunk_without_words_is_never_final_at_once(self, profile: object, said: str) -> None:
         span = loud((3, 5))
-        found = judge(answer(text=said), span, prompt=None, profile=profile)  # type: ignore[arg-type]
+        found = judged(answer(text=said), span, profile=profile)  # type: ignore[arg-type]
         assert found.halve_at is not None
 
     def test_a_click_may_be_wordless(self) -> None:
@@ -270,11 +279,11 @@ class TestHalves:
 
 class TestTextOnlyModels:
     def test_their_times_are_estimated(self) -> None:
-        found = judge(answer(text=f"{SPEECH} {SPEECH}"), SPAN, prompt=None, profile=TEXT_ONLY)
+        found = judged(answer(text=f"{SPEECH} {SPEECH}"), profile=TEXT_ONLY)
         assert (found.text.timing, len(found.text.segments), found.halve_at) == ("estimated", 2, None)
 
     def test_their_mark_for_a_parted_word_goes(self) -> None:
-        found = judge(answer(text=f"… {SPEECH}…"), SPAN, prompt=None, profile=TEXT_ONLY)
+        found = judged(answer(text=f"… {SPEECH}…"), profile=TEXT_ONLY)
         assert found.text.text == SPEECH
 
     @pytest.mark.parametrize("segments", [(Segment(0.0, 30.0, f"{SPEECH}…"),), ()])
@@ -300,7 +309,7 @@ def test_whatever_is_answered_the_verdict_is_possible(
     reply = replace(answer(*said, words=tuple(words)), text=text)
     span = replace(SPAN, loud=sound)
     for profile in (WHISPER, TEXT_ONLY):
-        found = judge(reply, span, prompt=prompt, profile=profile)
+        found = judged(reply, span, prompt, profile)
         verdicts = [found.text]
         if found.halve_at is not None:
             assert 97.5 <= found.halve_at <= 112.5
