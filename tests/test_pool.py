@@ -335,6 +335,34 @@ class TestGate:
         one.passes(0.1)
         assert limited.result(SOON) == second.result(SOON) == "answer"
 
+    @pytest.mark.parametrize("end", ["the gate opens", "a drain"])
+    def test_who_has_a_slot_and_has_not_sent_yet_waits_too(self, stand: Make, end: str) -> None:
+        """Between slot and sending it is looked whether the answer has come elsewhere: that takes its time."""
+        one = stand(slots=4)
+        lane = one.pool.lane()
+        looked = threading.Event()
+
+        def prepared() -> bool:
+            assert looked.wait(SOON)
+            return lane.waited_for_gate()
+
+        asked = lane.submit(prepared)
+        refused, _ = one.blocks(lane, RateLimited(20.0, "slow down"))
+        refused.answer.set()
+        one.changed.until_waited_for(20.0)
+        one.clock.now += 5.0
+        looked.set()
+        one.changed.until_waited_for(15.0)
+        assert not asked.done()
+        if end == "a drain":
+            one.drain.begin()
+            with pytest.raises(Interrupted, match="draining"):
+                asked.result(SOON)
+        else:
+            one.passes(15.0)
+            assert asked.result(SOON)
+            assert not lane.waited_for_gate()
+
     def test_who_was_refused_goes_before_what_its_job_asks_next(self, stand: Make) -> None:
         one = stand()
         lane = one.pool.lane()

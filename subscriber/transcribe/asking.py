@@ -159,22 +159,24 @@ class Asker:
         with self._lock:
             if shared := shared or self._on_the_wire.get(key):
                 return Asking(question, key, "cache", shared)
-            request = partial(self._ask_unless_stored, key, question, still_ours, time.monotonic())
+            request = partial(self._ask_unless_stored, key, question, lane, still_ours, time.monotonic())
             asked = self._on_the_wire[key] = lane.submit(request, partial(self._judge, key, question))
         asked.add_done_callback(partial(self._landed, key))
         return Asking(question, key, "paid", asked)
 
     def _ask_unless_stored(
-        self, key: str, question: Question, still_ours: Callable[[], None], begun_at: float
+        self, key: str, question: Question, lane: Lane, still_ours: Callable[[], None], begun_at: float
     ) -> Answer:
         """Raises CancelledError for what was stored while it waited: whoever needs it begins anew, and finds it."""
         if time.monotonic() - begun_at > LOOK_AGAIN_SECONDS and self._cache.get(key):
             raise CancelledError
-        return self.ask(question, still_ours)
-
-    def ask(self, question: Question, still_ours: Callable[[], None]) -> Answer:
-        """One request, and its cost."""
         still_ours()
+        while lane.waited_for_gate():  # closed while we looked, or asked for the claim
+            still_ours()
+        return self._ask(question)
+
+    def _ask(self, question: Question) -> Answer:
+        """One request, and its cost."""
         limit = LEAST_TIMEOUT_SECONDS + TIMEOUT_A_SECOND * question.seconds
         request = SpeechRequest(
             data=question.upload.data,

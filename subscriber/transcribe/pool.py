@@ -83,6 +83,10 @@ class Lane:
         """
         return self._pool.submit(self, request, then)
 
+    def waited_for_gate(self) -> bool:
+        """Wait, slot in hand, until no 429 keeps us from sending; whether it did. Raises Interrupted in a drain."""
+        return self._pool.waited_for_gate()
+
     def has_room(self, held: int) -> bool:
         """Whether a job may decode on that holds the sound of so many chunks: the more jobs, the fewer each."""
         return self._pool.has_room(held)
@@ -122,6 +126,18 @@ class SlotPool:
                 threading.Thread(target=self._work, name="whisper", daemon=True).start()
             self._wake()
         return future
+
+    def waited_for_gate(self) -> bool:
+        """See `Lane.waited_for_gate`."""
+        waited = False
+        with self._changed:
+            while (closed := self._gate_opens_at - time.monotonic()) > 0:
+                if self._drain.draining:
+                    raise Interrupted("draining: no request could return in time")
+                self._changed.wait(closed)
+                self._wake()  # we may have been woken in place of an idle thread
+                waited = True
+        return waited
 
     def has_room(self, held: int) -> bool:
         """See `Lane.has_room`."""

@@ -212,6 +212,27 @@ def test_a_doubted_answer_is_stored_before_anybody_has_it(tmp_path: Path) -> Non
     assert process.cache.get(asking.key) == first
 
 
+class Counting(FolderObjects):
+    """A folder that counts how often somebody looks whether there is an object."""
+
+    looks = 0
+
+    def stat(self, bucket: str, name: str) -> ObjectInfo | None:
+        self.looks += 1
+        return super().stat(bucket, name)
+
+
+@pytest.mark.parametrize("said", [None, ""], ids=["a final verdict", "a doubted answer"])
+def test_one_look_tells_what_is_known_of_a_chunk(tmp_path: Path, said: str | None) -> None:
+    provider = Provider()
+    provider.script = lambda request: answer(request, said)
+    for source in ("paid", "cache"):
+        objects = Counting({"out": tmp_path})
+        asking = begin(Process(tmp_path, provider, objects=objects))
+        assert (asking.source, objects.looks) == (source, 1)
+        assert asking.verdict.result(SOON).doubted == (said == "")
+
+
 def test_until_its_halves_are_judged_whoever_needs_it_has_the_doubtful_answer(tmp_path: Path) -> None:
     provider = Provider()
     provider.script = lambda request: answer(request, "")
@@ -302,7 +323,7 @@ class TestModels:
         process = Process(tmp_path, provider, replace(OPTIONS, models=("gpt-transcribe", "whisper-1")))
         question = replace(process.question(PCM), model="whisper-1")
         with pytest.raises(Interrupted, match="gpt-transcribe"):
-            process.asker.ask(question, nothing)
+            process.asker._ask(question)
 
     def test_when_none_is_left_the_provider_is_of_no_use(self, tmp_path: Path) -> None:
         provider = Provider()
