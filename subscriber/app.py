@@ -164,14 +164,17 @@ class Daemon:
 
     def _prepare(self) -> bool:
         """Prove that each neighbour does what we need: pause for one that is away, stop for what is misconfigured."""
-        budget = [self._purse.check] if self._purse else []
-        for check in [*self._adapters.checks.values(), *budget]:
+        budget = {"budget": self._purse.check} if self._purse else {}
+        for neighbour, check in {**self._adapters.checks, **budget}.items():
             try:
                 check()
             except NeighbourDown as error:
                 self.outages.pause(error)
             except ConfigError as error:
                 self._mistakes.append(str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the pull loop before its first turn
+                unknown = f"{type(error).__name__}: {error}"
+                self.outages.pause(NeighbourDown(neighbour, "unavailable", unknown, probe=check))
         self._started = not self._mistakes
         if self._started:
             self._speech.warn_of_retirements(datetime.now(UTC).date())

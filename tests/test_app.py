@@ -14,6 +14,23 @@ from subscriber.signals import Signals
 from tests.crash.lives import Stage, spoken
 
 
+def test_a_check_that_fails_in_a_way_nobody_foresaw_is_an_outage_until_it_passes(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, lambda _: spoken())
+    failures = [ZeroDivisionError("of all things")]
+
+    def check() -> None:
+        if failures:
+            raise failures.pop()
+
+    settings = local_settings({}, "http://whisper.example.com/v1")
+    adapters = Adapters(stage.sink, stage.ledger, stage.objects, stage.provider, stage.listeners, {"gcs": check})
+    daemon = Daemon(settings, adapters, Metrics(settings.model), Signals())
+    assert daemon._prepare()
+    assert daemon.outages.paused == {"gcs": "unavailable: ZeroDivisionError: of all things"}
+    daemon.outages.probe()
+    assert not daemon.outages.paused
+
+
 @pytest.mark.parametrize(("host", "warned"), [("api.openai.com", ["whisper-1"]), ("whisper.example.com", [])])
 def test_a_model_with_a_known_last_day_is_warned_about(tmp_path: Path, host: str, warned: list[str]) -> None:
     stage = Stage(tmp_path, lambda _: spoken())

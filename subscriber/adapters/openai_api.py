@@ -131,29 +131,26 @@ class OpenAITranscriber:
 
     def check(self) -> None:
         """As the port says. A compatible server need not list its models: only a refused key is a finding."""
-        try:
-            # Unread: a list in a shape of its own, which the SDK fails on with any exception, is no refusal.
-            self._client.models.with_raw_response.list(timeout=PROBE_SECONDS)
-        except openai.AuthenticationError as error:
-            remedy = "put a valid key into OPENAI_API_KEY or the file named by OPENAI_API_KEY_FILE"
-            words = _words(error, self._key)
-            raise ConfigError("OPENAI_API_KEY", f"the provider refuses it: {words}", remedy) from error
-        except openai.NotFoundError:
-            return
-        except openai.OpenAIError as error:
-            raise _translated(error, self._key) from error
+        with _there(maybe_billed=False):
+            try:
+                # Unread: a list in a shape of its own, which the SDK fails on with any exception, is no refusal.
+                self._client.models.with_raw_response.list(timeout=PROBE_SECONDS)
+            except openai.AuthenticationError as error:
+                remedy = "put a valid key into OPENAI_API_KEY or the file named by OPENAI_API_KEY_FILE"
+                words = _words(error, self._key)
+                raise ConfigError("OPENAI_API_KEY", f"the provider refuses it: {words}", remedy) from error
+            except openai.NotFoundError:
+                return
+            except openai.OpenAIError as error:
+                raise _translated(error, self._key) from error
 
     def probe(self, model: str, fields: Mapping[str, str | list[str]]) -> None:
         """As the port says."""
         request = SpeechRequest(
             encode_wav(A_SECOND_OF_SILENCE), "probe.wav", model, 1.0, fields, timeout_seconds=PROBE_SECONDS
         )
-        try:
+        with _there(maybe_billed=True):
             self._send(request)
-        except (Permanent, RateLimited, FormatRefused):
-            return  # it speaks to us
-        except Transient as error:
-            raise NeighbourDown("whisper", "unavailable", str(error), maybe_billed=True) from error
 
     def transcribe(self, request: SpeechRequest) -> Answer:
         """As the port says; counts the request by how it ended."""
@@ -197,6 +194,17 @@ class OpenAITranscriber:
         finally:
             self._metrics.whisper_requests.labels(model, result).inc()
             self._metrics.whisper_request_seconds.labels(model).observe(time.monotonic() - began)
+
+
+@contextmanager
+def _there(*, maybe_billed: bool) -> Iterator[None]:
+    """Whoever refuses in words of his own is there; who does not answer, or with nonsense, is away: NeighbourDown."""
+    try:
+        yield
+    except (Permanent, RateLimited, FormatRefused):
+        return
+    except Transient as error:
+        raise NeighbourDown("whisper", "unavailable", str(error), maybe_billed=maybe_billed) from error
 
 
 def _believed(body: bytes, model: str, request_id: str | None) -> Answer:

@@ -555,7 +555,9 @@ def test_an_address_that_leads_nowhere_is_an_outage(host: str) -> None:
         assert told(refusal(transcriber)) == (NeighbourDown, "whisper", "unavailable")
 
 
-def test_a_server_that_hangs_up_may_have_heard_us() -> None:
+@contextmanager
+def hanging_up() -> Iterator[str]:
+    """The URL of a server that hears the beginning of one request and hangs up."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def hang_up() -> None:
@@ -564,9 +566,13 @@ def test_a_server_that_hangs_up_may_have_heard_us() -> None:
 
         thread = threading.Thread(target=hang_up, daemon=True)
         thread.start()
-        with transcriber_of(f"http://127.0.0.1:{listening.getsockname()[1]}") as transcriber:
-            assert told(refusal(transcriber)) == (Transient, "no_answer")
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         thread.join(30)
+
+
+def test_a_server_that_hangs_up_may_have_heard_us() -> None:
+    with hanging_up() as url, transcriber_of(url) as transcriber:
+        assert told(refusal(transcriber)) == (Transient, "no_answer")
 
 
 # Check and probe
@@ -622,6 +628,20 @@ def test_a_check_that_fails_for_another_reason_is_an_outage(
     control.mode(fault)
     with pytest.raises(NeighbourDown):
         transcriber.check()
+
+
+def test_a_provider_that_hangs_up_on_a_check_is_away_and_owed_nothing() -> None:
+    with hanging_up() as url, transcriber_of(url) as transcriber, pytest.raises(NeighbourDown) as down:
+        transcriber.check()
+    assert (down.value.reason, down.value.maybe_billed) == ("unavailable", False)
+
+
+@pytest.mark.parametrize("status", [413, 429])
+def test_a_provider_that_refuses_a_check_in_its_own_words_is_there(status: int) -> None:
+    said = refused_by(status, "the audio is too long")
+    with provider(said) as url, transcriber_of(url) as transcriber:
+        transcriber.check()
+    assert len(said.asked) == 1
 
 
 @pytest.mark.parametrize("fault", ["rate_limit", "too_large", "too_long"])
