@@ -5,7 +5,6 @@ The law of this file: it wires and orders, and decides nothing about a message.
 
 from __future__ import annotations
 
-import gc
 import socket
 import uuid
 from collections.abc import Callable, Mapping
@@ -111,7 +110,6 @@ class Daemon:
     def serve(self, *, web: bool = True) -> None:
         """Check, pull, and drain on the first event. Raises ConfigErrors for what only configuration can mend."""
         give_large_buffers_back()
-        gc.freeze()  # what the libraries made of themselves stays: no collection need look at it again
         with ExitStack() as parts:
             parts.enter_context(self.decoders)
             if self._purse:

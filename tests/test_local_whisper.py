@@ -144,8 +144,9 @@ def test_the_models_process_ends_with_the_server_however_that_ends(end: signal.S
         assert server.stdout
         assert json.loads(server.stdout.readline())["url"]
         (child,) = map(int, Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split())
-        watched = os.pidfd_open(child)
+        watched, ended = os.pidfd_open(child), select.poll()
+        ended.register(watched, select.POLLIN)
         server.send_signal(end)
         assert server.wait(30) == (0 if end == signal.SIGTERM else -end)
-    assert select.select([watched], [], [], 30)[0], "the model's process outlived the server"
+    assert ended.poll(30_000), "the model's process outlived the server"
     os.close(watched)

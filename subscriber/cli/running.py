@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TextIO
 
 from subscriber import config
@@ -24,6 +25,7 @@ def run_daemon() -> int:
             get_logger().warning("unknown_setting", setting=warning)
         metrics = Metrics(settings.model)
         with cloud_adapters(settings, metrics) as adapters:
+            gc.freeze()  # what the libraries made of themselves stays: no collection need look at it again
             serve(settings, adapters, metrics, events)
     return 0
 
