@@ -43,6 +43,10 @@ DECODERS = DecoderPool()
 atexit.register(DECODERS.close)
 
 
+LEDGERS: list[SqliteLedger] = []
+"""Of the stages of a test: `conftest.py` closes them after it. Each keeps three files open."""
+
+
 class Killed(BaseException):
     """The process is gone: no handler of ours may see it."""
 
@@ -183,6 +187,7 @@ class Stage:
             (root / folder).mkdir()
         self.objects = FolderObjects({bucket: root / bucket for bucket in (INBOX, OUTBOX)})
         self.ledger = SqliteLedger(root / "ledger.sqlite")
+        LEDGERS.append(self.ledger)
         self.provider = Provider(say, hears_nothing_in)
         self.listeners = Listeners()
         self.sink = Sink(self.record)
