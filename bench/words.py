@@ -9,13 +9,11 @@ nothing else: `20` for `twenty` counts as wrong.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import subprocess
 import sys
 import tempfile
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from subscriber.audio.cut import cut
 from subscriber.audio.flac import encode_flac
 from subscriber.audio.pool import DecoderPool
 from subscriber.audio.source import FileBytes
+from subscriber.audio.wav import encode_wav
 from subscriber.audio.wire import SAMPLE_BYTES, SAMPLE_RATE
 from subscriber.whisper_server import Server
 
@@ -87,7 +86,7 @@ def _ours(model: LocalWhisper, pcm: bytes) -> str:
     with tempfile.TemporaryDirectory() as folder, Server(model) as server:
         inbox, outbox = Path(folder, "in"), Path(folder, "out")
         inbox.mkdir()
-        (inbox / "recording.wav").write_bytes(_wav(pcm))
+        (inbox / "recording.wav").write_bytes(encode_wav(pcm))
         environ = {name: value for name, value in os.environ.items() if not name.startswith("SUBSCRIBER_")}
         provider = {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": "sk-of-no-account"}
         command = [sys.executable, "-m", "subscriber", "local", str(inbox), str(outbox)]
@@ -127,13 +126,3 @@ def _normal(text: str) -> str:
 def _decoded(sample: Sample) -> bytes:
     with DecoderPool() as pool, pool.open(FileBytes(sample.path)) as decoding:
         return b"".join(decoding)
-
-
-def _wav(pcm: bytes) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(SAMPLE_BYTES)
-        out.setframerate(SAMPLE_RATE)
-        out.writeframes(pcm)
-    return file.getvalue()

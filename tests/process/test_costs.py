@@ -11,19 +11,14 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 
 import pytest
 
 from subscriber.emulators import Emulators
-from subscriber.whisper_server import Control, Server
-from tests.daemon import Daemon, command_environ, until
-from tests.front import Front
-from tests.process.scenes import Scene
-from tests.relay import Relay
+from subscriber.whisper_server import Server
+from tests.daemon import until
+from tests.process.streets import Street, new_street
 from tests.sound import wav
-from tests.world import new_world
 
 JOBS = 5
 
@@ -48,47 +43,20 @@ MOST_FUNCTIONS = 16_000
 """Functions of Python that one job enters, libraries included: it enters 14,300."""
 
 
-@dataclass
-class Counted:
-    """A daemon whose calls are counted on their way, after `JOBS` short jobs that came one after the other."""
-
-    scene: Scene
-    daemon: Daemon
-    pubsub: Relay
-    firestore: Relay
-    gcs: Front
-
-
 @pytest.fixture(scope="module")
-def counted(emulators: Emulators, server: Server) -> Iterator[Counted]:
-    with ExitStack() as stack:
-        world = stack.enter_context(new_world(emulators))
-        scene = Scene(world, server.url, Control(server.url))
-        scene.control.reset()
-        pubsub = stack.enter_context(Relay(world.emulators.pubsub_host))
-        firestore = stack.enter_context(Relay(world.emulators.firestore_host))
-        gcs = stack.enter_context(Front(world.emulators.storage_url))
-        environ = command_environ(
-            world,
-            server.url,
-            firestore_emulator_host=firestore.address,
-            pubsub_emulator_host=pubsub.address,
-            storage_emulator_host=gcs.url,
-        )
-        daemon = Daemon(environ, ["tests.process.counted"])
-        stack.callback(daemon.end)
-        daemon.ready()
-        street = Counted(scene, daemon, pubsub, firestore, gcs)
+def counted(emulators: Emulators, server: Server) -> Iterator[Street]:
+    """A daemon whose calls were counted while `JOBS` short jobs came one after the other."""
+    with new_street(emulators, server, module=["tests.process.counted"]) as street:
         transcribe(street, "first")  # makes the connections, and whatever else is made once
-        for calls in (pubsub.calls, firestore.calls, gcs.calls):
+        for calls in (street.pubsub.calls, street.firestore.calls, street.gcs.calls):
             calls.clear()
-        scene.control.reset()
+        street.scene.control.reset()
         for number in range(JOBS):
             transcribe(street, str(number))
         yield street
 
 
-def transcribe(counted: Counted, name: str) -> None:
+def transcribe(counted: Street, name: str) -> None:
     """Have one object transcribed; returns when its message is acked."""
     settled = len(counted.daemon.said("entered"))
     counted.scene.world.upload(f"{name}.wav", wav(name))
@@ -117,28 +85,28 @@ def a_job(calls: Iterable[str]) -> dict[str, float]:
     return {name: number / JOBS for name, number in Counter(calls).items()}
 
 
-def test_a_job_asks_firestore_for_a_claim_and_a_completion_and_nothing_else(counted: Counted) -> None:
+def test_a_job_asks_firestore_for_a_claim_and_a_completion_and_nothing_else(counted: Street) -> None:
     assert a_job(counted.firestore.calls) == FIRESTORE
 
 
-def test_a_job_asks_pubsub_for_its_lease_and_its_ack_and_nothing_else(counted: Counted) -> None:
+def test_a_job_asks_pubsub_for_its_lease_and_its_ack_and_nothing_else(counted: Street) -> None:
     assert a_job(call for call in counted.pubsub.calls if call != "Pull") == PUBSUB
 
 
-def test_a_job_asks_cloud_storage_for_what_its_promises_take_and_nothing_else(counted: Counted) -> None:
+def test_a_job_asks_cloud_storage_for_what_its_promises_take_and_nothing_else(counted: Street) -> None:
     assert a_job(map(kind, counted.gcs.calls)) == CLOUD_STORAGE
 
 
-def test_a_job_of_one_chunk_is_one_request(counted: Counted) -> None:
+def test_a_job_of_one_chunk_is_one_request(counted: Street) -> None:
     assert counted.scene.requests() == JOBS
 
 
-def test_a_job_runs_no_more_code_than_it_did(counted: Counted) -> None:
+def test_a_job_runs_no_more_code_than_it_did(counted: Street) -> None:
     entered = [int(line["functions"]) for line in counted.daemon.said("entered")]
     assert statistics.median(b - a for a, b in itertools.pairwise(entered)) < MOST_FUNCTIONS
 
 
-def test_an_idle_daemon_asks_neither_firestore_nor_cloud_storage(counted: Counted) -> None:
+def test_an_idle_daemon_asks_neither_firestore_nor_cloud_storage(counted: Street) -> None:
     """Two empty pulls are ten seconds; what is asked for every so often would be asked in them."""
     before = len(counted.firestore.calls), len(counted.gcs.calls)
     pulls = counted.pubsub.calls.count("Pull")

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import grpc  # type: ignore[import-untyped, unused-ignore]  # mypy says so only once a run
 import pytest
 from google.pubsub_v1.types import PullResponse
 
 from subscriber.emulators import Emulators
-from subscriber.whisper_server import Control, Server
-from tests.daemon import Daemon, command_environ, until
-from tests.front import Front, Refusal
-from tests.process.scenes import Scene
-from tests.relay import Fault, Relay
+from subscriber.whisper_server import Server
+from tests.daemon import until
+from tests.front import Refusal
+from tests.process.streets import Street, new_street
+from tests.relay import Fault
 from tests.sound import wav
-from tests.world import new_world
 
 LEASE_SECONDS = 10
 """The least that Pub/Sub gives: what nobody acked comes again after it."""
@@ -26,39 +24,10 @@ ABORTED, UNAVAILABLE = grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE
 DEADLINE_EXCEEDED, PERMISSION_DENIED = grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.PERMISSION_DENIED
 
 
-@dataclass
-class Street:
-    """A daemon and its neighbours, each behind something that can be told to spoil."""
-
-    scene: Scene
-    daemon: Daemon
-    pubsub: Relay
-    firestore: Relay
-    gcs: Front
-
-
 @pytest.fixture(scope="module")
 def street(emulators: Emulators, server: Server) -> Iterator[Street]:
-    with ExitStack() as stack:
-        world = stack.enter_context(new_world(emulators, LEASE_SECONDS))
-        scene = Scene(world, server.url, Control(server.url))
-        scene.control.reset()
-        pubsub = stack.enter_context(Relay(world.emulators.pubsub_host))
-        firestore = stack.enter_context(Relay(world.emulators.firestore_host))
-        gcs = stack.enter_context(Front(world.emulators.storage_url))
-        environ = command_environ(
-            world,
-            server.url,
-            ack_lease_seconds=LEASE_SECONDS,
-            firestore_emulator_host=firestore.address,
-            pubsub_emulator_host=pubsub.address,
-            shutdown_grace_seconds=4,
-            storage_emulator_host=gcs.url,
-        )
-        daemon = Daemon(environ)
-        stack.callback(daemon.end)
-        daemon.ready()
-        yield Street(scene, daemon, pubsub, firestore, gcs)
+    with new_street(emulators, server, lease_seconds=LEASE_SECONDS, shutdown_grace_seconds=4) as street:
+        yield street
 
 
 def twice(answer: bytes) -> bytes:
