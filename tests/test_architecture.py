@@ -21,6 +21,7 @@ INNER = {
     "text": set(),
     "backoff": set(),
     "channels": {"errors"},
+    "sessions": {"errors"},
     "drain": set(),
     "verdict": {"model"},
     "decisions": {"errors", "model", "verdict"},
@@ -39,9 +40,9 @@ INNER = {
 }
 # Each row: a library, and the only places (by prefix) that may import it.
 EDGES = {
-    "google": ("adapters.", "channels"),
+    "google": ("adapters.", "channels", "sessions"),
     "grpc": ("adapters.", "channels"),
-    "requests": ("adapters.", "channels"),
+    "requests": ("adapters.", "sessions"),
     "openai": ("adapters.",),
     "httpx2": ("adapters.", "answers"),
     "faster_whisper": ("adapters.",),

@@ -18,11 +18,9 @@ from typing import Any
 import urllib3.exceptions
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
-from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from subscriber.channels import tune_session
 from subscriber.errors import (
     ConfigError,
     Gone,
@@ -33,6 +31,7 @@ from subscriber.errors import (
     Transient,
 )
 from subscriber.model import ObjectInfo
+from subscriber.sessions import open_session
 
 __all__ = ["GcsObjects"]
 
@@ -63,8 +62,8 @@ _NO_ANSWER = (OSError, api.RetryError, auth.TransportError, http.client.HTTPExce
 class GcsObjects:
     """`ports.Objects` on Cloud Storage, or on an emulator: at `endpoint`, else where STORAGE_EMULATOR_HOST says.
 
-    One instance serves all threads: the client keeps no state between calls, Google's `transfer_manager` shares it in
-    the same way, and the only lazy part, the HTTP session, is made here before any thread can race for it.
+    One instance serves all threads: the client keeps no state between calls, and Google's `transfer_manager` shares it
+    in the same way.
     """
 
     def __init__(
@@ -82,13 +81,8 @@ class GcsObjects:
         Raises ConfigError where no credentials are found.
         """
         # Only listing and making buckets needs a project, and neither is done here.
-        try:
-            credentials = AnonymousCredentials() if emulator else None  # type: ignore[no-untyped-call]
-            self._client = Client(project=None, credentials=credentials, client_options={"api_endpoint": endpoint})
-        except auth.DefaultCredentialsError as error:
-            remedy = "gcloud auth application-default login"
-            raise ConfigError("GOOGLE_APPLICATION_CREDENTIALS", str(error), remedy) from error
-        tune_session(self._client._http, self._client._connection.API_BASE_URL, connections)  # noqa: SLF001 - no public way
+        session = open_session(Client.SCOPE, connections, emulator=emulator)
+        self._client = Client(None, session.credentials, _http=session, client_options={"api_endpoint": endpoint})
         # For traces that nobody asked for, the client would start threads that ask for the bucket itself: for each new
         # bucket, and after every 404, which for us is an ordinary answer. They need a right that we do not have.
         self._client._bucket_metadata_cache = None  # noqa: SLF001 - its switch is an environment variable
