@@ -43,7 +43,7 @@ def answering(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[tuple[str
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = answer
+        do_GET = do_POST = answer  # noqa: N815 - names of the standard library
 
         def log_message(self, *args: object) -> None:
             """Not here."""
@@ -58,14 +58,21 @@ def answering(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[tuple[str
             thread.join()
 
 
+def ask(url: str, method: str = "GET", *, emulator: bool = True, **how: Any) -> requests.Response:
+    """Over a session of its own."""
+    session: Any = open_session((), 1, emulator=emulator)
+    answer: requests.Response = session.request(method, url, timeout=TIMEOUT, **how)
+    return answer
+
+
 OK = (200, {"Content-Type": "application/json"}, b'{"a": "\xc3\xa4"}')
 
 
-class Passing(Credentials):  # type: ignore[misc] # untyped
+class Passing(Credentials):
     """Credentials whose token is new after each refresh."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.refreshed = 0
 
     def before_request(self, _request: Any, _method: Any, _url: Any, headers: dict[str, str]) -> None:
@@ -79,7 +86,7 @@ def test_an_answer_is_what_requests_makes_of_it() -> None:
     packed = (200, {"Content-Encoding": "gzip", "x-Goog-Hash": "a", "Content-Type": "text/plain"}, gzip.compress(b"b"))
     for answer in (OK, packed, (404, {}, b"no"), (204, {}, b"")):
         with answering(answer) as (url, _):
-            ours = open_session((), 1, emulator=True).request("GET", f"{url}/b/%20x?c=d", timeout=TIMEOUT)
+            ours = ask(f"{url}/b/%20x?c=d")
             theirs = requests.get(f"{url}/b/%20x?c=d", timeout=5.0)
         for name in ("status_code", "ok", "content", "reason", "url"):
             assert getattr(ours, name) == getattr(theirs, name)
@@ -91,28 +98,28 @@ def test_an_answer_is_what_requests_makes_of_it() -> None:
 def test_a_streamed_answer_is_handed_on_packed_as_it_was() -> None:
     packed = gzip.compress(b"b")
     with answering((200, {"Content-Encoding": "gzip"}, packed)) as (url, _):
-        answer = open_session((), 1, emulator=True).request("GET", f"{url}/", timeout=TIMEOUT, stream=True)
+        answer = ask(f"{url}/", stream=True)
         assert b"".join(answer.raw.stream(10, decode_content=False)) == packed
 
 
 def test_text_goes_out_as_utf8() -> None:
     with answering(OK) as (url, asked):
-        open_session((), 1, emulator=True).request("POST", f"{url}/", data="ä", headers={}, timeout=TIMEOUT)
+        ask(f"{url}/", "POST", data="ä", headers={})
     assert asked[0][3] == "ä".encode()
 
 
 def test_each_call_is_authorised_and_a_401_renews_the_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     credentials = Passing()
-    monkeypatch.setattr(sessions, "default", lambda scopes: (credentials, None))
+    monkeypatch.setattr(sessions, "default", lambda **_: (credentials, None))
     with answering((401, {}, b""), OK) as (url, asked):
-        assert open_session((), 1, emulator=False).request("GET", f"{url}/", timeout=TIMEOUT).ok
+        assert ask(f"{url}/", emulator=False).ok
     assert [authorization for _, _, authorization, _ in asked] == ["Bearer 0", "Bearer 1"]
 
 
 def test_the_environments_proxy_is_asked_instead(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(OK) as (proxy, asked):
         monkeypatch.setenv("http_proxy", proxy)
-        open_session((), 1, emulator=True).request("GET", "http://storage.test/a?b", timeout=TIMEOUT)
+        ask("http://storage.test/a?b")
     assert [target for _, target, _, _ in asked] == ["http://storage.test/a?b"]
 
 
@@ -120,20 +127,20 @@ def test_no_proxy_is_asked_for_what_the_environment_excepts(monkeypatch: pytest.
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with answering(OK) as (url, asked):
-        open_session((), 1, emulator=True).request("GET", f"{url}/a", timeout=TIMEOUT)
+        ask(f"{url}/a")
     assert [target for _, target, _, _ in asked] == ["/a"]
 
 
 def test_certificates_are_those_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     with answering(OK) as (url, _), pytest.raises(requests.ConnectionError, match="No such file"):
-        open_session((), 1, emulator=True).request("GET", url.replace("http", "https") + "/", timeout=TIMEOUT)
+        ask(url.replace("http", "https") + "/")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{free}/", "http://no-such-host.invalid/"])
 def test_whatever_happens_on_the_way_is_what_googles_client_tries_again(url: str) -> None:
     with pytest.raises(requests.ConnectionError):
-        open_session((), 1, emulator=True).request("GET", url.format(free=free_port()), timeout=TIMEOUT)
+        ask(url.format(free=free_port()))
 
 
 def test_without_credentials_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

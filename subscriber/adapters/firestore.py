@@ -18,11 +18,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import grpc
 from google.api_core import exceptions
-from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
 from google.cloud.firestore_v1.types import (
     BatchGetDocumentsRequest,
@@ -31,12 +32,11 @@ from google.cloud.firestore_v1.types import (
     Document,
     RollbackRequest,
     TransactionOptions,
-    Write,
 )
 
 from subscriber.backoff import backoff_seconds
 from subscriber.budget_decisions import Day, DecideDay
-from subscriber.channels import open_channel
+from subscriber.channels import open_channel, rpc
 from subscriber.decisions import Decide
 from subscriber.documents import day_from_document, day_to_document, from_document, to_document
 from subscriber.errors import ConfigError, NeighbourDown
@@ -64,9 +64,9 @@ _MISCONFIGURED = (exceptions.NotFound, exceptions.FailedPrecondition, exceptions
 # What a read meets: no such project or database, a database in Datastore mode, a name that Firestore does not take.
 
 
-_OPTIMISTIC = TransactionOptions(
-    read_write=TransactionOptions.ReadWrite(concurrency_mode=TransactionOptions.ConcurrencyMode.OPTIMISTIC)
-)
+_OPTIMISTIC = TransactionOptions.pb()(read_write={"concurrency_mode": TransactionOptions.ConcurrencyMode.OPTIMISTIC})
+
+_SERVICE = "/google.firestore.v1.Firestore"
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,18 @@ class FirestoreLedger:
         # The emulator's own convention for a caller whom no security rule concerns.
         self._metadata = [("authorization", "Bearer owner")] if emulator_host else []
         self._channel = open_channel(FirestoreGrpcTransport, emulator_host)
-        self._client = FirestoreClient(transport=FirestoreGrpcTransport(channel=self._channel))
+        self._connect(self._channel)
+
+    def _connect(self, channel: grpc.Channel) -> None:
+        made = partial(rpc, channel, routed_by="database")
+        self._read = made(
+            f"{_SERVICE}/BatchGetDocuments",
+            BatchGetDocumentsRequest.pb(),
+            BatchGetDocumentsResponse.pb(),
+            streamed=True,
+        )
+        self._write = made(f"{_SERVICE}/Commit", CommitRequest.pb())
+        self._undo = made(f"{_SERVICE}/Rollback", RollbackRequest.pb())
 
     def check(self) -> None:
         """Prove that we can read, once, by a document that need not exist. Raises ConfigError or NeighbourDown."""
@@ -166,28 +177,24 @@ class FirestoreLedger:
         decide: Callable[[D | None, datetime], Decision[T, D]],
         ends_at: float,
     ) -> T:
-        found = self._fetch(kind, document_id, ends_at, _OPTIMISTIC)
+        found = self._fetch(kind, document_id, ends_at, transact=True)
         committed = False
         try:
             decision = decide(found.document, found.read_at)
             if decision.write:
-                document = self._document(kind, document_id, decision.write)
-                self._commit(document, found.transaction, ends_at)
+                content = kind.to_document(decision.write)
+                self._commit(self._name(kind, document_id), content, found.transaction, ends_at)
                 committed = True
             return decision.answer
         finally:
             if not committed:
                 self._roll_back(found.transaction, ends_at)
 
-    def _fetch(
-        self, kind: _Kind[D], document_id: str, ends_at: float, begin: TransactionOptions | None = None
-    ) -> _Found[D]:
-        """A strongly consistent read. Of Firestore's two reads, only the batch tells its time."""
-        name = self._name(kind, document_id)
-        request = BatchGetDocumentsRequest(database=self._database, documents=[name], new_transaction=begin)
-        transaction = b""
-        for wrapped in self._client.batch_get_documents(request=request, **self._call(ends_at)):
-            answer = BatchGetDocumentsResponse.pb(wrapped)
+    def _fetch(self, kind: _Kind[D], document_id: str, ends_at: float, *, transact: bool = False) -> _Found[D]:
+        """A strongly consistent read, which may begin a transaction. Only a batch, of two reads, tells its time."""
+        begin: dict[str, Any] = {"new_transaction": _OPTIMISTIC} if transact else {}
+        name, transaction = self._name(kind, document_id), b""
+        for answer in self._read(**self._call(ends_at), documents=[name], **begin):
             transaction = answer.transaction or transaction
             read_at = answer.read_time.ToDatetime(UTC)
             if answer.HasField("found"):
@@ -200,27 +207,22 @@ class FirestoreLedger:
     def _name(self, kind: _Kind[Any], document_id: str) -> str:
         return f"{self._collection}{kind.collection_ending}/{document_id}"
 
-    def _document(self, kind: _Kind[D], document_id: str, content: D) -> Document:
-        document = Document(name=self._name(kind, document_id))
-        for name, value in kind.to_document(content).items():
-            encode(Document.pb(document).fields[name], value)
-        return document
-
-    def _commit(self, document: Document, transaction: bytes, ends_at: float) -> None:
+    def _commit(self, name: str, content: Mapping[str, Any], transaction: bytes, ends_at: float) -> None:
         """Replace the whole document: it is all there is, and one that a newer version wrote is never ours."""
-        request = CommitRequest(database=self._database, writes=[Write(update=document)], transaction=transaction)
-        self._client.commit(request=request, **self._call(ends_at))
+        document = Document.pb()(name=name)
+        for field, value in content.items():
+            encode(document.fields[field], value)
+        self._write(**self._call(ends_at), writes=[{"update": document}], transaction=transaction)
 
     def _roll_back(self, transaction: bytes, ends_at: float) -> None:
         """Let go of the record. If that fails, the transaction ends by itself."""
-        request = RollbackRequest(database=self._database, transaction=transaction)
         with suppress(exceptions.GoogleAPICallError):
-            self._client.rollback(request=request, **self._call(ends_at))
+            self._undo(**self._call(ends_at), transaction=transaction)
 
     def _call(self, ends_at: float) -> dict[str, Any]:
         """How each RPC is made: once, and bounded by what is left of the deadline, but never by nothing."""
         timeout = min(_CALL_SECONDS, max(ends_at - time.monotonic(), 0.1))
-        return {"retry": None, "timeout": timeout, "metadata": self._metadata}
+        return {"timeout": timeout, "metadata": self._metadata, "database": self._database}
 
 
 def _down(error: exceptions.GoogleAPICallError) -> NeighbourDown:

@@ -11,15 +11,23 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
-from google.pubsub_v1.types import PubsubMessage, ReceivedMessage
+from google.pubsub_v1.types import (
+    AcknowledgeRequest,
+    ModifyAckDeadlineRequest,
+    PubsubMessage,
+    PullRequest,
+    PullResponse,
+)
 
-from subscriber.channels import open_channel
+from subscriber.channels import open_channel, rpc
 from subscriber.errors import ConfigError, NeighbourDown, Refused, Transient
 from subscriber.metrics import Metrics
 from subscriber.model import Delivery, Job, Message, Record
@@ -34,6 +42,8 @@ SILENCE_SECONDS = 60.0
 
 MAX_ATTRIBUTE_BYTES = 1024
 """Longer values of attributes are refused, and bytes are counted, not characters."""
+
+_SERVICE = "/google.pubsub.v1.Subscriber"
 
 FORBIDDEN = (exceptions.PermissionDenied, exceptions.Unauthenticated, exceptions.NotFound)
 """NotFound: the subscription or topic was deleted under us, or is hidden from us."""
@@ -52,6 +62,10 @@ class PubSubSource:
         self._answered_at = time.monotonic()
         channel = open_channel(SubscriberGrpcTransport, emulator_host)
         self._client = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+        made = partial(rpc, channel, routed_by="subscription")
+        self._pull_once = made(f"{_SERVICE}/Pull", PullRequest.pb(), PullResponse.pb())
+        self._modify_ack_deadline = made(f"{_SERVICE}/ModifyAckDeadline", ModifyAckDeadlineRequest.pb())
+        self._acknowledge = made(f"{_SERVICE}/Acknowledge", AcknowledgeRequest.pb())
 
     def check(self) -> None:
         """Prove with the least right that we may pull. Raises ConfigError or NeighbourDown."""
@@ -68,15 +82,15 @@ class PubSubSource:
 
     def extend(self, subscription: str, ack_ids: Sequence[str], seconds: int) -> None:
         """As the port says."""
-        request = {"subscription": subscription, "ack_ids": list(ack_ids), "ack_deadline_seconds": seconds}
         with _translated(self._metrics):
-            self._client.modify_ack_deadline(request=request, retry=None, timeout=CALL_SECONDS)
+            self._modify_ack_deadline(
+                CALL_SECONDS, subscription=subscription, ack_ids=ack_ids, ack_deadline_seconds=seconds
+            )
 
     def ack(self, subscription: str, ack_ids: Sequence[str]) -> None:
         """As the port says."""
-        request = {"subscription": subscription, "ack_ids": list(ack_ids)}
         with _translated(self._metrics):
-            self._client.acknowledge(request=request, retry=None, timeout=CALL_SECONDS)
+            self._acknowledge(CALL_SECONDS, subscription=subscription, ack_ids=ack_ids)
 
     def finished(self) -> bool:
         """A subscription never ends."""
@@ -87,16 +101,17 @@ class PubSubSource:
         self._client.transport.close()  # type: ignore[no-untyped-call]
 
     def _pull(self, subscription: str, free: int, *, at_once: bool) -> list[Delivery]:
-        request = {"subscription": subscription, "max_messages": free, "return_immediately": at_once}
         timeout = CALL_SECONDS if at_once else self._poll_seconds
         with _translated(self._metrics):
             try:
-                response = self._client.pull(request=request, retry=None, timeout=timeout)
+                answer = self._pull_once(
+                    timeout, subscription=subscription, max_messages=free, return_immediately=at_once
+                )
             except exceptions.DeadlineExceeded:  # an empty pull, on a server that does not say so in time
                 self._doubt()
                 return []
         self._answered_at = time.monotonic()
-        return [_delivery(subscription, received) for received in response.received_messages]
+        return [_delivery(subscription, received) for received in answer.received_messages]
 
     def _doubt(self) -> None:
         """Have a long silence probed. Raises NeighbourDown."""
@@ -169,16 +184,14 @@ class PubSubAnnouncer:
         self._client.transport.close()  # type: ignore[no-untyped-call]
 
 
-def _delivery(subscription: str, received: ReceivedMessage) -> Delivery:
-    # The raw protobuf spares proto-plus's wrapping of every field of every message.
-    raw = ReceivedMessage.pb(received)
+def _delivery(subscription: str, received: Any) -> Delivery:
     message = Message(
-        id=raw.message.message_id,
-        attributes=dict(raw.message.attributes),
-        data=raw.message.data,
-        published_at=raw.message.publish_time.ToDatetime(tzinfo=UTC),
+        id=received.message.message_id,
+        attributes=dict(received.message.attributes),
+        data=received.message.data,
+        published_at=received.message.publish_time.ToDatetime(tzinfo=UTC),
     )
-    return Delivery(message, subscription, raw.ack_id, raw.delivery_attempt)
+    return Delivery(message, subscription, received.ack_id, received.delivery_attempt)
 
 
 def _event(record: Record) -> PubsubMessage:

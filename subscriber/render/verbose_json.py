@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
+
+from pydantic_core import to_json
 
 from subscriber import __version__
 from subscriber.model import SCHEMA_VERSION, Claim, ObjectInfo
@@ -36,7 +37,7 @@ def render_json(
         "fingerprint": transcript.fingerprint,
         "outputs": {name: str(generation) for name, generation in outputs.items()},
     }
-    return OutputFile("json", "application/json", (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode())
+    return OutputFile("json", "application/json", to_json(document, indent=1) + b"\n")
 
 
 def _source(recording: ObjectInfo) -> dict[str, object]:

@@ -13,6 +13,7 @@ import pytest
 from google.api_core.exceptions import GoogleAPICallError
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
+from google.cloud.firestore_v1.types import CommitRequest
 
 from subscriber.adapters.firestore import FirestoreLedger
 from subscriber.decisions import Refusal
@@ -83,8 +84,7 @@ class Faults(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
 def faults(firestore: FirestoreLedger) -> Faults:
     """Faults on the wire of the Firestore ledger, behind Google's real client."""
     made = Faults()
-    channel = grpc.intercept_channel(firestore._channel, made)
-    firestore._client = FirestoreClient(transport=FirestoreGrpcTransport(channel=channel))
+    firestore._connect(grpc.intercept_channel(firestore._channel, made))
     return made
 
 
@@ -147,8 +147,9 @@ def test_a_commit_that_comes_late_cannot_undo_what_happened_since(firestore: Fir
     faults.plan(WRITE, grpc.StatusCode.DEADLINE_EXCEEDED)
     ours = claim(firestore)
     done = firestore.transact(JOB, BY_OWNER["complete"](ours))
+    client = FirestoreClient(transport=FirestoreGrpcTransport(channel=firestore._channel))
     with pytest.raises(GoogleAPICallError):
-        firestore._client.commit(request=faults.held[0])
+        client.commit(request=CommitRequest.wrap(faults.held[0]))
     assert firestore.read(JOB) == done
 
 
