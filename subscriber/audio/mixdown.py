@@ -33,7 +33,7 @@ class Mixdown:
 
     def __init__(self) -> None:
         self._kind: tuple[int, str, str] | None = None
-        self._resampler: AudioResampler | None = None
+        self._resampler: AudioResampler | _AsItIs | None = None
         self._stereo: _Stereo | None = None
         self.cancelled_windows = 0
         self.changes = 0
@@ -60,9 +60,12 @@ class Mixdown:
         self._resampler = self._stereo = None
         return pcm
 
-    def _begin(self, kind: tuple[int, str, str], channels: int) -> AudioResampler:
+    def _begin(self, kind: tuple[int, str, str], channels: int) -> AudioResampler | _AsItIs:
         self.changes += self._kind not in {None, kind}
         self._kind = kind
+        rate, _, sample_format = kind
+        if (rate, channels, sample_format) == (SAMPLE_RATE, 1, "s16"):
+            return _AsItIs()
         if channels != 2:
             return AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
         self._stereo = _Stereo()
@@ -72,6 +75,13 @@ class Mixdown:
         if self._stereo:
             return b"".join([self._stereo.feed(_plane(frame, 0), _plane(frame, 1)) for frame in frames])
         return b"".join([_plane(frame, 0) for frame in frames])
+
+
+class _AsItIs:
+    """In a resampler's place for what is 16 kHz mono PCM already: making one takes as long as decoding some seconds."""
+
+    def resample(self, frame: AudioFrame | None) -> list[AudioFrame]:
+        return [frame] if frame else []
 
 
 class _Stereo:

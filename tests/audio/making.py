@@ -89,6 +89,7 @@ def frames(pcm: bytes, rate: int, layout: str, sample_format: str) -> Iterable[A
 
 
 CODECS = {
+    "ac3": ("ac3", "fltp"),
     "mp3": ("libmp3lame", "fltp"),
     "aac": ("aac", "fltp"),
     "opus": ("libopus", "s16"),
@@ -160,14 +161,19 @@ def film(*, sound: tuple[bytes, ...], default: int = 0) -> bytes:
     return file.getvalue()
 
 
+def wav_of(samples: bytes, *, channels: int = 1, rate: int = RATE) -> bytes:
+    """A WAV of these bytes, as 16-bit samples."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as output:
+        output.setparams((channels, 2, rate, 0, "NONE", ""))
+        output.writeframes(samples)
+    return file.getvalue()
+
+
 def stereo_wav(left: bytes, right: bytes) -> bytes:
     both = array("h", bytes(len(left) * 2))
     both[0::2], both[1::2] = array("h", left), array("h", right)
-    file = io.BytesIO()
-    with wave.open(file, "wb") as output:
-        output.setparams((2, 2, RATE, 0, "NONE", ""))
-        output.writeframes(both.tobytes())
-    return file.getvalue()
+    return wav_of(both.tobytes(), channels=2)
 
 
 def gsm_wav(seconds: int) -> bytes:

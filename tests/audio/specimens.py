@@ -5,12 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import struct
-import wave
 import zipfile
 import zlib
 from collections.abc import Callable
 
-from tests.audio.making import RATE, film, recording, speech
+from tests.audio.making import film, recording, speech, wav_of
 
 __all__ = ["HOPELESS", "PLAYLISTS", "WHOLE"]
 
@@ -46,18 +45,10 @@ def zipped() -> bytes:
     return file.getvalue()
 
 
-def header_only() -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as output:
-        output.setparams((1, 2, RATE, 0, "NONE", ""))
-        output.writeframes(b"")
-    return file.getvalue()
-
-
 HOPELESS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "empty": ("empty", lambda: b""),
-    "header only": ("no_audio", header_only),
-    "half a header": ("undecodable", lambda: header_only()[:20]),
+    "header only": ("no_audio", lambda: wav_of(b"")),
+    "half a header": ("undecodable", lambda: wav_of(b"")[:20]),
     "text": ("undecodable", lambda: b"Dear Sir or Madam, please find the recording attached.\n" * 200),
     "HTML": ("undecodable", lambda: b"<!doctype html><html><body><h1>503</h1></body></html>" * 50),
     "JSON": ("undecodable", lambda: b'[{"file": "speech.wav"}]'),

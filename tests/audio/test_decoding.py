@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import random
 import struct
-import wave
 from pathlib import Path
 
 import pytest
@@ -27,6 +25,7 @@ from tests.audio.making import (
     speech,
     spoiled,
     stereo_wav,
+    wav_of,
     with_gap,
 )
 from tests.audio.specimens import HOPELESS, PLAYLISTS, WHOLE
@@ -57,6 +56,17 @@ def test_a_cover_of_three_megabytes_is_stepped_over(pool: DecoderPool) -> None:
     size = bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0))
     pcm, _ = decoded(pool, b"ID3\3\0\0" + size + frame + WHOLE["mp3"]())
     assert alike(pcm, speech()) > 0.98
+
+
+def test_what_a_wav_calls_pcm_and_is_not_is_decoded_as_what_it_is(pool: DecoderPool) -> None:
+    """As discs carry it. Taken for samples it would be noise, and paid for."""
+    pcm, facts = decoded(pool, wav_of(recording("ac3", "ac3", layout="stereo"), channels=2, rate=48_000))
+    assert facts.codec == "ac3"
+    assert alike(pcm, speech()) > 0.98
+
+
+def test_pcm_as_we_want_it_is_taken_as_it_is(pool: DecoderPool) -> None:
+    assert decoded(pool, wav_of(speech()))[0] == speech()
 
 
 def test_gsm_is_decoded(pool: DecoderPool) -> None:
@@ -227,12 +237,8 @@ def test_a_bomb_that_hides_its_length_is_stopped_at_the_limit(pool: DecoderPool)
 
 
 def test_channels_that_nobody_can_place_are_refused(pool: DecoderPool) -> None:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as output:
-        output.setparams((9, 2, RATE, 0, "NONE", ""))
-        output.writeframes(bytes(9 * 2 * RATE))
     with pytest.raises(Permanent) as refused:
-        decoded(pool, file.getvalue())
+        decoded(pool, wav_of(bytes(9 * 2 * RATE), channels=9))
     assert refused.value.reason == "no_audio"
 
 

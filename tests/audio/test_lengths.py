@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import wave
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from subscriber.audio.pool import DecoderPool
 from subscriber.errors import Permanent
 from subscriber.lengths import LONGEST_HEADER_BYTES, seconds_of
 from subscriber.model import ObjectInfo
-from tests.audio.making import RATE, recording
+from tests.audio.making import RATE, recording, wav_of
 from tests.sound import heavy, wav
 
 LIMITS = Limits(max_audio_seconds=3600)
@@ -22,11 +20,7 @@ LIMITS = Limits(max_audio_seconds=3600)
 
 def quiet(seconds: int) -> bytes:
     """A long recording that is made at once."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setparams((1, 2, RATE, 0, "NONE", ""))
-        out.writeframes(bytes(2 * RATE * seconds))
-    return file.getvalue()
+    return wav_of(bytes(2 * RATE * seconds))
 
 
 class Shelf(FolderObjects):
