@@ -34,6 +34,9 @@ IDLE_SECONDS = 60.0
 IDLE_SETTLED_SECONDS = 5.0
 COLD_STARTS, WARM_STARTS = 3, 7
 
+KEPT_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
+"""As an installed program has it: the first start writes what is missing, whatever this process was told."""
+
 
 def light() -> Iterator[Row | Table]:
     """One job every half second: what is added to the provider's own latency."""
@@ -164,7 +167,7 @@ def _seconds_to_pull(place: Track, contender: Contender, load: Load, *, cold: bo
     with (
         tempfile.TemporaryDirectory() as empty,
         wire(place.servers) as (servers, seen),
-        place.lane(load.inbox, load.slots, servers, {"PYTHONPYCACHEPREFIX": empty} if cold else {}) as lane,
+        place.lane(load.inbox, load.slots, servers, {"PYTHONPYCACHEPREFIX": empty} if cold else KEPT_BYTECODE) as lane,
         contender.racing(lane) as (program,),
     ):
         until(lambda: seen.first_pull is not None, "it pulls")

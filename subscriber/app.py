@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from subscriber.arrival import Arrivals
@@ -23,6 +24,7 @@ from subscriber.config import ConfigErrors, Settings
 from subscriber.drain import Drain
 from subscriber.endings import Endings, RetryPolicy
 from subscriber.errors import ConfigError, NeighbourDown
+from subscriber.first_checks import Check
 from subscriber.lease import ClaimKeeper, LeaseKeeper
 from subscriber.log import get_logger
 from subscriber.metrics import Metrics
@@ -36,7 +38,6 @@ from subscriber.riding import RidingAnnouncer, RidingLedger, RidingObjects
 from subscriber.settlement import Settler
 from subscriber.signals import Signals
 from subscriber.solitude import Solitude
-from subscriber.status import StatusReport
 from subscriber.transcribe.asking import Asker, Options
 from subscriber.transcribe.cache import ChunkCache
 from subscriber.transcribe.paying import PaidTranscriber, dearest_request_usd, tariff
@@ -48,9 +49,10 @@ from subscriber.web import WebServer
 from subscriber.wishes import Wishes
 from subscriber.worker import Worker
 
-__all__ = ["Adapters", "Check", "Daemon"]
+if TYPE_CHECKING:
+    from subscriber.status import StatusReport
 
-Check = Callable[[], None]
+__all__ = ["Adapters", "Daemon"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +98,6 @@ class Daemon:
         self.settler = Settler(adapters.source, self.leases, metrics)
         self._speech = self._compose_speech()
         self.worker = self._worker()
-        self._report = StatusReport(
-            settings=settings,
-            owner=self._owner,
-            metrics=metrics,
-            leases=self.leases,
-            claims=self.claims,
-            outages=self.outages,
-            ready=self.ready,
-            live=self.live,
-        )
 
     def serve(self, *, web: bool = True) -> None:
         """Check, pull, and drain on the first event. Raises ConfigErrors for what only configuration can mend."""
@@ -144,6 +136,21 @@ class Daemon:
     def status(self) -> dict[str, Any]:
         """What the status page shows: see `status_fields.py`."""
         return self._report.make().model_dump(mode="json")
+
+    @cached_property
+    def _report(self) -> StatusReport:
+        from subscriber.status import StatusReport  # noqa: PLC0415 - its fields take 20 ms, and nobody looks so early
+
+        return StatusReport(
+            settings=self._settings,
+            owner=self._owner,
+            metrics=self._metrics,
+            leases=self.leases,
+            claims=self.claims,
+            outages=self.outages,
+            ready=self.ready,
+            live=self.live,
+        )
 
     def _probe_whisper(self) -> None:
         """A check costs nothing and proves little: a pause ends with a real answer."""

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from subscriber.app import Adapters, Check, Daemon
+from subscriber.app import Adapters, Daemon
 from subscriber.config import Settings
 from subscriber.errors import ConfigError, NotForUs
+from subscriber.first_checks import Check, begun
 from subscriber.inboxes import INBOX, bucket_of
 from subscriber.metrics import Metrics
 from subscriber.notification import Selection
@@ -44,13 +45,18 @@ class FolderAdapters(Adapters):
 
 @contextmanager
 def cloud_adapters(settings: Settings, metrics: Metrics) -> Iterator[Adapters]:
-    """Pub/Sub, Firestore and Cloud Storage, or their emulators. Raises ConfigError where credentials are missing."""
-    from subscriber.adapters.firestore import FirestoreLedger  # noqa: PLC0415
-    from subscriber.adapters.gcs import GcsObjects  # noqa: PLC0415
-    from subscriber.adapters.pubsub import PubSubAnnouncer, PubSubSource  # noqa: PLC0415
+    """Pub/Sub, Firestore and Cloud Storage, or their emulators; their checks have begun.
 
+    Raises ConfigError where credentials are missing.
+    """
     bucket = OutputLocation.parse(settings.output).bucket
     with ExitStack() as open_ones, _transcriber(settings, metrics) as transcriber:
+        # First, because its answer comes from furthest away: meanwhile Google's SDKs are imported.
+        provider_check = begun(transcriber.check)
+        from subscriber.adapters.firestore import FirestoreLedger  # noqa: PLC0415
+        from subscriber.adapters.gcs import GcsObjects  # noqa: PLC0415
+        from subscriber.adapters.pubsub import PubSubAnnouncer, PubSubSource  # noqa: PLC0415
+
         source = PubSubSource(
             settings.subscription,
             settings.pubsub_emulator_host,
@@ -72,16 +78,16 @@ def cloud_adapters(settings: Settings, metrics: Metrics) -> Iterator[Adapters]:
             endpoint=settings.storage_emulator_host,
         )
         checks: dict[str, Check] = {
-            "pubsub": source.check,
-            "firestore": ledger.check,
-            "gcs": lambda: objects.check_output(bucket),
-            "whisper": transcriber.check,
+            "pubsub": begun(source.check),
+            "firestore": begun(ledger.check),
+            "gcs": begun(lambda: objects.check_output(bucket)),
+            "whisper": provider_check,
         }
         announcer = None
         if settings.result_topic:
             announcer = PubSubAnnouncer(settings.result_topic, settings.pubsub_emulator_host, metrics)
             open_ones.callback(announcer.close)
-            checks["result topic"] = announcer.check
+            checks["result topic"] = begun(announcer.check)
         yield Adapters(source, ledger, objects, transcriber, announcer, checks, budget_ledger=ledger)
 
 

@@ -52,8 +52,17 @@ EDGES = {
     "prometheus_client": ("metrics", "web"),
     "typer": ("cli",),
 }
-# Where threads may be started: the four of the blueprint, and what serves tests and the demo.
-THREADS = ("adapters.local_whisper", "worker", "lease", "transcribe.pool", "web", "whisper_server", "demo")
+# Where threads may be started: the four of the blueprint, the first checks, and what serves tests and the demo.
+THREADS = (
+    "adapters.local_whisper",
+    "first_checks",
+    "worker",
+    "lease",
+    "transcribe.pool",
+    "web",
+    "whisper_server",
+    "demo",
+)
 
 
 def dotted(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from subscriber.audio.flac import encode_flac
 from subscriber.audio.wav import encode_wav
 from subscriber.audio.wire import SAMPLE_BYTES, SAMPLE_RATE
 
@@ -26,4 +25,6 @@ def wav_or_flac(pcm: bytes) -> Upload:
     """Whichever costs less: short 16 kHz mono s16 as it is, longer in half the bytes."""
     if len(pcm) < SHORT_SECONDS * SAMPLE_RATE * SAMPLE_BYTES:
         return Upload(encode_wav(pcm), "wav")
+    from subscriber.audio.flac import encode_flac  # noqa: PLC0415 - with FFmpeg, which no start and no short sound needs
+
     return Upload(encode_flac(pcm), "flac")

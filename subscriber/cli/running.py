@@ -26,6 +26,7 @@ def run_daemon() -> int:
         metrics = Metrics(settings.model)
         with cloud_adapters(settings, metrics) as adapters:
             gc.freeze()  # what the libraries made of themselves stays: no collection need look at it again
+            gc.enable()
             serve(settings, adapters, metrics, events)
     return 0
 
