@@ -1,6 +1,6 @@
 """Which neighbours a daemon gets: the cloud's, or a folder's.
 
-The SDKs take half a second to import, so each is imported in its function: after the signal handlers are in, and only if used.
+The SDKs take half a second to import, so each is imported in its function: after the signal handlers, and only if used.
 """
 
 from __future__ import annotations
