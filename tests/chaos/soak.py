@@ -38,6 +38,8 @@ AWAY_SECONDS = 2.0
 FAULTS = ("server_error", "rate_limit", "html", "drop")
 
 SETTLED_SECONDS = 300.0
+AT_REST = 2
+"""Processes: the daemon and its decoders' nursery."""
 SPARE_MB, SPARE_SHARE = 15.0, 0.15
 """What memory may differ by from rest to rest: allocators and caches are never twice the same."""
 SPARE_FILES = 6
@@ -113,6 +115,7 @@ class Soak:
         self._bring_back(float("inf"))
         until(self._settled, "every upload is settled", SETTLED_SECONDS)
         until(lambda: not self._leases(), "nothing is held", SETTLED_SECONDS)
+        until(lambda: len(self._processes()) == AT_REST, "no decoder waits for a file any more", SETTLED_SECONDS)
         return self.say()
 
     def say(self) -> Figures:
@@ -155,6 +158,10 @@ class Soak:
     def _leases(self) -> int:
         return int(self.daemon.metrics("jobs_in_flight") + self.daemon.metrics("jobs_parked"))
 
+    def _processes(self) -> list[psutil.Process]:
+        daemon = psutil.Process(self.daemon.pid)
+        return [daemon, *daemon.children(recursive=True)]
+
     def _figures(self) -> Figures:
         seen = list(self._seen())
         return Figures(
@@ -168,8 +175,7 @@ class Soak:
 
     def _seen(self) -> Iterator[tuple[Any, int, int]]:
         """Memory, threads and files of each process; decoders at work may end while we look."""
-        daemon = psutil.Process(self.daemon.pid)
-        for one in (daemon, *daemon.children(recursive=True)):
+        for one in self._processes():
             with suppress(psutil.NoSuchProcess):
                 yield one.memory_full_info(), one.num_threads(), one.num_fds()
 
