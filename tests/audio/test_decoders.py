@@ -166,8 +166,9 @@ def test_a_process_that_nobody_needed_for_a_while_is_ended_and_all_that_it_held_
         (kept,) = children(pool.pid)
         clock.now += KEPT_SECONDS - 0.1
         pool.end_idle()
+        decoded(pool, recording("wav", "s24"))
         assert children(pool.pid) == [kept]
-        clock.now += 0.1
+        clock.now += KEPT_SECONDS
         pool.end_idle()
         until(lambda: children(pool.pid) == [], "it has ended")
         assert descriptors() == before
