@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from subscriber.arrival import Arrivals
 from subscriber.audio.facts import Limits
 from subscriber.audio.memory import give_large_buffers_back
-from subscriber.audio.pool import DecoderPool
+from subscriber.audio.pool import KEPT_SECONDS, DecoderPool
 from subscriber.budget import BudgetPurse, BudgetTerms
 from subscriber.config import ConfigErrors, Settings
 from subscriber.drain import Drain
@@ -114,7 +114,8 @@ class Daemon:
                     WebServer(self._settings.port, self._metrics.render, self.live, self.ready, status=status)
                 )
             self.worker.start()
-            self._events.get()
+            while not self._events.get(KEPT_SECONDS):
+                self.decoders.end_idle()
             self._drain()
         if self._mistakes:
             raise ConfigErrors(self._mistakes)

@@ -74,6 +74,7 @@ def rpc(
         routing = to_grpc_metadata(((routed_by, fields[routed_by]),))  # type: ignore[no-untyped-call]
         try:
             answered = stub(request(**fields), timeout=timeout, metadata=(routing, *metadata))
+            # To the stream's end, also with the answer in hand: until a call's status is taken gRPC holds 17 KB of it.
             return list(answered) if streamed else answered
         except grpc.RpcError as error:
             raise from_grpc_error(error) from error  # type: ignore[no-untyped-call]

@@ -27,9 +27,13 @@ class Signals:
         """From any thread."""
         self._giver.send(_EVENTS[event])
 
-    def get(self) -> str:
-        """Wait for the next event; a byte that is none of ours is a signal's number."""
-        byte = self._taker.recv(1)
+    def get(self, timeout_seconds: float | None = None) -> str | None:
+        """Wait for the next event, None if none comes in time; a byte that is none of ours is a signal's number."""
+        self._taker.settimeout(timeout_seconds)
+        try:
+            byte = self._taker.recv(1)
+        except TimeoutError:
+            return None
         return next((event for event, code in _EVENTS.items() if code == byte), "stop")
 
     @contextmanager

@@ -1,17 +1,23 @@
-"""What a daemon says when it starts."""
+"""What a daemon says when it starts, and what it does while it waits for its end."""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from subscriber import app
 from subscriber.app import Adapters, Daemon
+from subscriber.audio import pool
 from subscriber.compose import local_settings
 from subscriber.metrics import Metrics
 from subscriber.signals import Signals
+from tests.audio.making import decoded
 from tests.crash.lives import Stage, spoken
+from tests.daemon import until
+from tests.sound import wav
 
 
 def test_a_check_that_fails_in_a_way_nobody_foresaw_is_an_outage_until_it_passes(tmp_path: Path) -> None:
@@ -44,3 +50,24 @@ def test_a_model_with_a_known_last_day_is_warned_about(tmp_path: Path, host: str
         ("model_retires", model, "warning") for model in warned
     ]
     assert all("retires whisper-1 on 2027-02-26" in line["hint"] and "days" in line["hint"] for line in warnings)
+
+
+def test_a_daemon_at_rest_keeps_no_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "KEPT_SECONDS", 0.01)
+    stage, events = Stage(tmp_path, lambda _: spoken()), Signals()
+    settings = local_settings({}, "http://provider/v1")
+    adapters = Adapters(stage.sink, stage.ledger, stage.objects, stage.provider, None, {})
+    daemon = Daemon(settings, adapters, Metrics(settings.model), events)
+    with daemon.decoders:
+        decoded(daemon.decoders, wav("one", 1.0))
+        assert daemon.decoders._kept
+        serving = threading.Thread(target=daemon.serve, kwargs={"web": False})
+        serving.start()
+        try:
+            monkeypatch.setattr(pool, "KEPT_SECONDS", 0.0)
+            until(lambda: not daemon.decoders._kept, "it is ended while the daemon has nothing to do")
+            assert serving.is_alive()
+        finally:
+            events.put("finished")
+            serving.join(30)
+    assert not serving.is_alive()

@@ -41,12 +41,16 @@ LAST_WORD_SECONDS = 10.0
 
 
 class Decoder:
-    """A process: where it speaks, where the nursery tells how it ended, and whether it has decoded a file before."""
+    """A process: where it speaks, where the nursery tells how it ended, and whether it has decoded a file before.
+
+    `idle_since` is for whoever keeps it for the next one, on a clock of theirs.
+    """
 
     def __init__(self, link: socket.socket, status: socket.socket) -> None:
         self.socket, self.status = link, status
         self.link = Link(link)
         self.used = False
+        self.idle_since = 0.0
         status.settimeout(LAST_WORD_SECONDS)
 
     def close(self) -> None:

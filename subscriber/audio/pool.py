@@ -7,9 +7,9 @@ Why a process for every file and not a few that yield: one is forked in millisec
 consumer, holds 6 MB and no CPU, and the index of an m4a (`transcribe/turns.py` bounds those; `python -m bench memory`
 measures all). So a long recording that waits for slots holds nothing that a short one needs.
 
-A process that has decoded a sound file without a complaint is kept for the next one, because forking and ending one
-takes three times the CPU of decoding a short file. Which file crashed a decoder is no question all the same: what a
-kept process has against a file is never believed, the file is decoded again by a fresh one.
+A process that has decoded a sound file without a complaint is kept for the next one for a while, because forking and
+ending one takes three times the CPU of decoding a short file. Which file crashed a decoder is no question all the same:
+what a kept process has against a file is never believed, the file is decoded again by a fresh one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -29,13 +30,17 @@ from subscriber.audio.facts import Limits
 from subscriber.audio.source import Bytes
 from subscriber.errors import Permanent
 
-__all__ = ["DecoderPool"]
+__all__ = ["KEPT_SECONDS", "DecoderPool"]
 
 ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[2])}
 """All that a decoder's process finds in its environment."""
 
 KEPT = 8
 """Processes that wait for a next file, 6 MB each. A short file is decoded in milliseconds: few are so at once."""
+
+KEPT_SECONDS = 10.0
+"""How long at least a process waits for a next file: at one file a second none is forked for. The one that has waited
+least gets it, so that those that are one too many grow old."""
 
 PATIENCE_SECONDS = 0.1
 """How long a file waits for one of so many to get free before it gets one more: they may all be at long files."""
@@ -44,11 +49,12 @@ PATIENCE_SECONDS = 0.1
 class DecoderPool:
     """Starts decoders as long as the `with` block lasts. Thread-safe; closing twice is fine.
 
-    `arguments` are the child's; tests make it misbehave with them.
+    `arguments` are the child's; tests make it misbehave with them. `clock` gives seconds that only grow.
     """
 
-    def __init__(self, arguments: Sequence[str] = ()) -> None:
+    def __init__(self, arguments: Sequence[str] = (), clock: Callable[[], float] = time.monotonic) -> None:
         self._arguments = arguments
+        self._clock = clock
         self._changed = threading.Condition()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -83,6 +89,12 @@ class DecoderPool:
             self._at_work += 1
         return Decoding(decoder, source, limits or Limits(), fork=self._fork, let_go=self._let_go)
 
+    def end_idle(self) -> None:
+        """End those that have waited for KEPT_SECONDS; to be called now and then by somebody who is awake."""
+        with self._changed:
+            while self._kept and self._clock() - self._kept[0].idle_since >= KEPT_SECONDS:
+                self._kept.pop(0).close()
+
     def close(self) -> None:
         """End every decoder; who reads one meets Transient."""
         with self._changed:
@@ -113,6 +125,7 @@ class DecoderPool:
             self._at_work -= 1
             keep = keep and self._process is not None and len(self._kept) < KEPT
             if keep:
+                decoder.idle_since = self._clock()
                 self._kept.append(decoder)
                 self._changed.notify()
         if not keep:

@@ -16,7 +16,7 @@ import pytest
 
 from subscriber.audio.decoding import Decoding
 from subscriber.audio.facts import Limits
-from subscriber.audio.pool import ENVIRONMENT, KEPT, DecoderPool
+from subscriber.audio.pool import ENVIRONMENT, KEPT, KEPT_SECONDS, DecoderPool
 from subscriber.audio.verdicts import facts_of, permanent_of
 from subscriber.errors import Permanent, Transient
 from tests.audio.making import RATE, Memory, decoded, recording, speech
@@ -143,6 +143,68 @@ def test_no_more_processes_are_kept_than_a_few(pool: DecoderPool) -> None:
         for pieces in [iter(open_ones.enter_context(pool.open(long_file()))) for _ in range(KEPT + 1)]:
             list(pieces)
         until(lambda: len(children(pool.pid)) <= KEPT, "the one too many has ended")
+
+
+class Clock:
+    """Seconds that a test lets pass."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_process_that_nobody_needed_for_a_while_is_ended_and_all_that_it_held_here() -> None:
+    clock = Clock()
+    with DecoderPool(clock=clock) as pool:
+        before = descriptors()
+        decoded(pool, recording("wav", "s24"))
+        (kept,) = children(pool.pid)
+        clock.now += KEPT_SECONDS - 0.1
+        pool.end_idle()
+        decoded(pool, recording("wav", "s24"))
+        assert children(pool.pid) == [kept]
+        clock.now += KEPT_SECONDS
+        pool.end_idle()
+        until(lambda: children(pool.pid) == [], "it has ended")
+        assert descriptors() == before
+        assert len(decoded(pool, recording("wav", "s24"))[0]) == 20 * 2 * RATE
+
+
+def test_the_process_that_has_waited_least_is_given_the_next_file_and_the_others_grow_old() -> None:
+    clock = Clock()
+    with DecoderPool(clock=clock) as pool:
+        with pool.open(long_file()) as one:
+            (surplus,) = children(pool.pid)
+            with pool.open(long_file()) as other:
+                list(one)
+                needed = newest(pool, [surplus])
+                clock.now += 1
+                list(other)
+        for _ in range(round(KEPT_SECONDS)):
+            clock.now += 1
+            decoded(pool, recording("wav", "s24"))
+            pool.end_idle()
+        until(lambda: surplus not in children(pool.pid), "the one that is one too many has ended")
+        assert children(pool.pid) == [needed]
+
+
+def test_a_process_at_work_is_never_ended_for_having_waited_before() -> None:
+    clock = Clock()
+    with DecoderPool(clock=clock) as pool:
+        decoded(pool, recording("wav", "s24"))
+        (kept,) = children(pool.pid)
+        with pool.open(long_file()) as decoding:
+            pieces = iter(decoding)
+            heard = len(next(pieces))
+            clock.now += 2 * KEPT_SECONDS
+            pool.end_idle()
+            assert heard + sum(map(len, pieces)) == 120 * 2 * RATE
+        assert children(pool.pid) == [kept]
 
 
 def test_the_death_of_a_process_that_has_decoded_before_is_not_laid_on_its_next_file(pool: DecoderPool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import time
 from contextlib import closing
@@ -95,6 +96,23 @@ def test_a_transaction_takes_two_calls_and_a_read_one(firestore: FirestoreLedger
     assert faults.calls[2:] == [READ, UNDO]
     firestore.read(JOB)
     assert faults.calls[4:] == [READ]
+
+
+def calls_that_grpc_holds() -> int:
+    """A call of which anything has not been heard yet is one, for as long as its channel lives."""
+    gc.collect()
+    return sum(type(one).__name__ == "_CallState" for one in gc.get_objects())
+
+
+def test_of_a_call_nothing_is_held_after_its_answer(firestore: FirestoreLedger) -> None:
+    """A daemon makes two a job: what stays of each is all that it ever loses."""
+    claim(firestore)
+    before = calls_that_grpc_holds()
+    for _ in range(3):
+        firestore.read(JOB)
+        firestore.transact(JOB, claiming())
+        firestore.check()
+    assert calls_that_grpc_holds() == before
 
 
 def test_a_refusal_locks_nobody_out(firestore: FirestoreLedger) -> None:

@@ -98,8 +98,8 @@ class Pod:
         self._events.append(event)
         self._changed.notify_all()
 
-    def get(self) -> str:
-        """Wait for the next one."""
+    def get(self, timeout_seconds: float | None = None) -> str:  # noqa: ARG002 - the real one's
+        """Wait for the next one, however long: there is no decoder to be ended meanwhile."""
         self._changed.wait_for(lambda: self._events)
         return self._events.popleft()
 
