@@ -19,7 +19,7 @@ from bench.store import save
 from bench.table import Row, Table
 from bench.track import Sound, Track, track
 
-__all__ = ["Point", "backlog", "daemons", "lengths", "slots"]
+__all__ = ["COST", "SPEED", "Point", "backlog", "compared", "daemons", "lengths", "slots"]
 
 SLOTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 ROUNDS = 10
@@ -160,6 +160,11 @@ def _law(what: str, points: Sequence[Point], figure: str) -> Row:
 
 def _told(name: str, title: str, size: str, points: Sequence[Point], columns: Columns) -> Table:
     save(name, points)
+    return compared(title, size, points, columns)
+
+
+def compared(title: str, size: str, points: Sequence[Point], columns: Columns) -> Table:
+    """A line a size; one that did not come to its end in time has no figures, and the title says so."""
     lines = [(f"{one.size:,.0f}", *(told(one) if one.finished else "" for told in columns.values())) for one in points]
-    unfinished = [f"{one.size:,.0f}" for one in points if not one.finished]
-    return Table(f"{title}{'; not done in time: ' * bool(unfinished)}{', '.join(unfinished)}", (size, *columns), lines)
+    unfinished = ", ".join(f"{one.size:,.0f}" for one in points if not one.finished)
+    return Table(f"{title}; not done in time: {unfinished}" if unfinished else title, (size, *columns), lines)
