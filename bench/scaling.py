@@ -152,8 +152,9 @@ def _point(place: Track, load: Load, size: int, times: int = 1) -> Point:
 
 
 def _law(what: str, points: Sequence[Point], figure: str) -> Row:
-    """Raises ValueError where fewer than two sizes came to an end."""
     ended = [point for point in points if point.finished]
+    if len(ended) < 2:
+        return Row(what, "no power: fewer than two sizes came to their end in time")
     power = exponent([point.size for point in ended], [getattr(point, figure) for point in ended])
     return Row(f"{what}: grows with the power of", f"{power:.2f}")
 
