@@ -44,8 +44,8 @@ def main(names: list[str]) -> None:
                 continue
             print(f"{datetime.now(UTC):%H:%M:%S} {found.what}: {found.reached}", file=sys.stderr, flush=True)
             rows.append(found)
+    print(*[table(rows)] * bool(rows), *tables, sep="\n\n", flush=True)
     plot.main()
-    print(*[table(rows)] * bool(rows), *tables, sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def main() -> None:
     races = {name: found for name in RACES if (found := load(f"race-{name}"))}
     if races:
         _races(races).savefig(DOCS / "races.png", dpi=80)
-    laws = {name: [Point(*one) for one in found] for name in LAWS if (found := load(name))}
+    laws = {name: _finished(found) for name in LAWS if (found := load(name))}
     if len(laws) == len(LAWS):
         _laws(laws).savefig(DOCS / "scaling.png", dpi=80)
 
@@ -64,6 +64,11 @@ def _bars(axes: Axes, at: int, label: str, figures: Mapping[str, Sequence[float]
     axes.bar(places, middles, WIDTH, yerr=[below, above], label=label)
     axes.set_xlabel("slots x seconds of an answer")
     axes.set_xticks([place + 1.5 * WIDTH for place in range(len(figures))], list(figures))
+
+
+def _finished(found: Sequence[Sequence[Any]]) -> list[Point]:
+    """Of what was kept: a run that did not end in time has no figures."""
+    return [point for point in (Point(*one) for one in found) if point.finished]
 
 
 LAWS = ("slots", "daemons", "lengths", "backlog")

@@ -20,12 +20,15 @@ from bench.table import Table, spread
 from bench.track import Lane, Sound, Track, track
 from subscriber.emulators import Emulators
 
-__all__ = ["Load", "Run", "compared", "race", "run", "turns", "warm_up"]
+__all__ = ["CHUNKS_A_MINUTE", "Load", "Run", "compared", "race", "run", "turns", "warm_up"]
 
 SETTLED_SECONDS = 1.0
 """From a contender's word that it is ready until it surely waits for messages; and for its last acks."""
 
 LOOK_EVERY_SECONDS = 0.2
+CHUNKS_A_MINUTE = 3
+"""That the daemon makes of a long recording, about."""
+
 WARM_UPS, WARM_UP_JOBS, WARM_UP_SLOTS = 3, 400, 16
 
 
@@ -94,16 +97,17 @@ def run(
     with track.lane(load.inbox, load.slots, load.servers) as lane, contender.racing(lane, times) as programs:
         family = Family(program.pid for program in programs)
         time.sleep(SETTLED_SECONDS)
+        messages = lane.messages(load.sounds, contender.message)
         ready()
         with MemoryWatch(family) as memory:
             cpu, servers_cpu = family.cpu_seconds(), _servers_cpu(track)
             began = datetime.now(UTC)
-            lane.publish(load.sounds, contender.message)
+            lane.publish(messages)
             _finish(track, lane, contender, load)
             time.sleep(SETTLED_SECONDS)
             cpu = family.cpu_seconds() - cpu
             servers_cpu = {name: used - servers_cpu[name] for name, used in _servers_cpu(track).items()}
-        written, counts = lane.written(contender.ending), track.stub.counts()
+        written, counts = lane.written(load.sounds, contender.ending), track.stub.counts()
     waits = sorted((at - began).total_seconds() for at in written.values())
     done = len(waits)
     return Run(
@@ -133,7 +137,7 @@ def _finish(track: Track, lane: Lane, contender: Contender, load: Load) -> None:
     while time.monotonic() < deadline:
         time.sleep(LOOK_EVERY_SECONDS)
         answered = track.stub.counts().answered >= len(load.sounds)
-        if answered and len(lane.written(contender.ending)) >= len(load.sounds):
+        if answered and len(lane.written(load.sounds, contender.ending)) >= len(load.sounds):
             return
 
 
@@ -174,6 +178,7 @@ HEAD = (
     "p99 s",
     "requests",
     "paid twice",
+    "most at once",
 )
 
 
@@ -197,6 +202,7 @@ def _line(name: str, runs: Sequence[Run]) -> tuple[str, ...]:
         spread([percentile(one.waits, 0.99) for one in runs if one.waits], "{:.2f}"),
         spread([one.requests for one in runs], "{:.0f}"),
         spread([one.paid_twice for one in runs], "{:.0f}"),
+        spread([one.most_in_flight for one in runs], "{:.0f}"),
     )
 
 

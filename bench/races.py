@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from bench.race import Load, Run, compared, turns, warm_up
+from bench.race import CHUNKS_A_MINUTE, Load, Run, compared, turns, warm_up
 from bench.recordings import MP3, long_recording, short_recording
 from bench.store import save
 from bench.table import Row, Table, spread
@@ -37,12 +37,17 @@ class Race:
     def title(self) -> str:
         """What is raced."""
         files = "files of 1 s" if self.seconds == 1 else f"MP3s of {self.seconds // 60} minutes"
-        return f"{self.slots} slots, answers in {self.latency:g} s, {self.jobs} {files}"
+        return f"{self.slots} slots, answers in {self.latency:g} s, {self.jobs} {files}: {self.rounds} rounds"
 
     @property
     def jobs(self) -> int:
         """How many objects."""
         return self.rounds * self.slots
+
+    @property
+    def requests_each(self) -> int:
+        """About so many does the daemon make of an object."""
+        return max(1, self.seconds * CHUNKS_A_MINUTE // 60)
 
     def run(self) -> list[Run]:
         """On a track of its own."""
@@ -50,7 +55,7 @@ class Race:
             long = self.seconds > 1
             make: Callable[[int], bytes] = partial(long_recording, MP3, self.seconds) if long else short_recording
             inbox, sounds = place.upload(make(number) for number in range(self.jobs))
-            load = Load(self.slots, self.latency, inbox, sounds)
+            load = Load(self.slots, self.latency, inbox, sounds, requests_each=self.requests_each)
             warm_up(place)
             peers = ["streaming", "celery", *["push"] * self.push]
             done = turns(place, ["daemon", *peers], load, self.celery_runs)
@@ -64,7 +69,7 @@ RACES = {
     "8x0.2": Race(8, 0.2, rounds=40, runs=3, celery_runs=3, push=True),
     "32x0.2": Race(32, 0.2, rounds=40, runs=3, celery_runs=2),
     "32x2": Race(32, 2.0, rounds=40, runs=2, celery_runs=1),
-    "8x2": Race(8, 2.0, rounds=10, runs=2, celery_runs=2),
+    "8x2": Race(8, 2.0, rounds=20, runs=2, celery_runs=2),
     "128x0.2": Race(128, 0.2, rounds=10, runs=2, celery_runs=2),
     "128x2": Race(128, 2.0, rounds=10, runs=2, celery_runs=2),
     "10min": Race(8, 0.2, rounds=2, runs=2, celery_runs=2, seconds=TEN_MINUTES),

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from bench.contenders import CONTENDERS, DAEMON, Contender
 from bench.family import Family
@@ -61,15 +62,16 @@ def _added_ms(place: Track, contender: Contender, load: Load, ready: Callable[[]
     with place.lane(load.inbox, load.slots, load.servers) as lane, contender.racing(lane):
         time.sleep(SETTLED_SECONDS)
         ready()
+        written = partial(lane.written, load.sounds, contender.ending)
         published = {}
         for sound in load.sounds:
             published[sound.name] = time.time()
-            lane.publish([sound], contender.message)
+            lane.publish(lane.messages([sound], contender.message))
             time.sleep(LIGHT_EVERY_SECONDS)
-        until(lambda: len(lane.written(contender.ending)) == len(load.sounds), "all are written", load.patience_seconds)
+        until(lambda: len(written()) == len(load.sounds), "all are written", load.patience_seconds)
         time.sleep(SETTLED_SECONDS)
-        written = lane.written(contender.ending)
-    return sorted(1000 * (at.timestamp() - published[name] - load.latency) for name, at in written.items())
+        found = written()
+    return sorted(1000 * (at.timestamp() - published[name] - load.latency) for name, at in found.items())
 
 
 def calls() -> Iterator[Row | Table]:

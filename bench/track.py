@@ -94,11 +94,16 @@ class Lane:
             asked["push_config"] = {"push_endpoint": push_url}
         self.subscriber.create_subscription(request=asked)
 
-    def publish(self, sounds: Sequence[Sound], message: Callable[[Notification], dict[str, Any]]) -> None:
-        """One message an object, as `message` makes it of the notification."""
-        messages = [PubsubMessage(message(self._notification(sound))) for sound in sounds]
+    def messages(
+        self, sounds: Sequence[Sound], message: Callable[[Notification], dict[str, Any]]
+    ) -> list[PubsubMessage]:
+        """One an object, as `message` makes it of the notification. Thousands take a second: not while time runs."""
+        return [PubsubMessage(message(self._notification(sound))) for sound in sounds]
+
+    def publish(self, messages: Sequence[PubsubMessage]) -> None:
+        """All of them, in their order."""
         for start in range(0, len(messages), BATCH):
-            self.publisher.publish(topic=self.topic, messages=messages[start : start + BATCH])
+            self.publisher.publish(topic=self.topic, messages=list(messages[start : start + BATCH]))
 
     def _notification(self, sound: Sound) -> Notification:
         """What Cloud Storage sends for it, in its usual format."""
@@ -114,14 +119,12 @@ class Lane:
         }
         return Notification(attributes, json.dumps({"kind": "storage#object", **about}).encode())
 
-    def written(self, ending: str) -> dict[str, datetime]:
-        """When the transcript of each object was written, by the storage's clock, which is ours."""
-        found = self.storage.list_blobs(self.outbox)
-        return {
-            blob.name.removesuffix(ending): blob.updated
-            for blob in found
-            if blob.name.endswith(ending) and not blob.name.startswith(".")
-        }
+    def written(self, sounds: Sequence[Sound], ending: str) -> dict[str, datetime]:
+        """When the transcript of each of them was written, by the storage's clock, which is ours."""
+        transcripts = {f"{sound.name}{ending}": sound.name for sound in sounds}
+        # With the delimiter the daemon's chunks, thousands of a long recording, are one line of the answer.
+        found = self.storage.list_blobs(self.outbox, delimiter="/")
+        return {transcripts[blob.name]: blob.updated for blob in found if blob.name in transcripts}
 
 
 @dataclass

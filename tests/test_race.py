@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 import openai
 import pytest
 
+from bench import scaling
 from bench.contenders import CONTENDERS, DAEMON
 from bench.figures import exponent, ideal_seconds, percentile
 from bench.race import Load, Run, compared, run
 from bench.recordings import short_recording
+from bench.scaling import COST, SPEED, Point
 from bench.stub import Stub
 from bench.track import Track, track
 from bench.wire import wire
@@ -75,6 +77,21 @@ def test_the_comparison_has_a_line_a_contender_and_tells_of_unfinished_runs() ->
     assert ours.startswith("| ours ")
     assert "| 7.5 (5.0 to 10.0) | 0.75 (0.50 to 1.00) |" in ours
     assert theirs.startswith("| theirs (9 of 10 done) |")
+
+
+def test_a_size_whose_run_did_not_end_has_no_figures() -> None:
+    points = [Point(8, 3.9, 20.0, 150.4, limit=4.0), Point(2560, 9.0, 20.0, 150.0, limit=1280.0, finished=False)]
+    title, _, head, _, few, many = str(scaling.compared("speed", "slots", points, {**SPEED, **COST})).splitlines()
+    assert title == "speed; not done in time: 2,560"
+    assert [cell.strip() for cell in head.split("|")[1:-1]] == [
+        "slots",
+        "jobs/s",
+        "of the limit",
+        "CPU ms a job",
+        "PSS MB",
+    ]
+    assert [cell.strip() for cell in few.split("|")[1:-1]] == ["8", "3.90", "0.97", "20.0", "150"]
+    assert [cell.strip() for cell in many.split("|")[1:-1]] == ["2,560", "", "", "", ""]
 
 
 def test_short_recordings_are_all_different_and_none_is_silent() -> None:
@@ -145,6 +162,14 @@ def test_every_contender_transcribes_every_object_and_pays_once(contender: str, 
     assert done.servers_cpu_ms.keys() == {"Pub/Sub", "Firestore", "Storage", "Whisper"}
     assert sum(done.servers_cpu_ms.values()) > 0
     assert 0 < done.pss <= done.rss
+
+
+def test_only_transcripts_count_as_written(place: Track, load: Load) -> None:
+    first = load.sounds[0].name
+    with place.lane(load.inbox, load.slots) as lane:
+        for name in (f"{first}.json", f"{first}.error.json", f"{first}.txt", f".chunks/{first}.json"):
+            place.storage.bucket(lane.outbox).blob(name).upload_from_string("{}")
+        assert lane.written(load.sounds, ".json").keys() == {first}
 
 
 def test_the_wire_names_the_calls_of_a_job_and_sees_its_ack(place: Track, load: Load) -> None:
