@@ -32,6 +32,9 @@ __all__ = ["Figures", "grown"]
 
 LATENCY_SECONDS = 0.3
 UPLOAD_EVERY_SECONDS = 1.0
+CROWD = 24
+"""Uploads at once before all others, four times as many as there are places: no outage lets so many gather, so each
+pool of connections is as full before the first rest as it ever gets."""
 FAULT_EVERY = 10
 """Uploads; every third fault takes a neighbour away."""
 AWAY_SECONDS = 2.0
@@ -100,6 +103,11 @@ class Soak:
     def daemon(self) -> Daemon:
         """The only one."""
         return self._troupe.daemons[0]
+
+    def crowd(self) -> None:
+        """Upload so many at once."""
+        for _ in range(CROWD):
+            self._upload()
 
     def load(self, seconds: float, say_every_seconds: float) -> None:
         """Upload at a steady pace for so long."""
@@ -191,6 +199,7 @@ def soak(world: World, provider: Server, seconds: float) -> list[str]:
         soaking.daemon.ready()
         print(HEADING)
         every = max(5.0, seconds / 20)
+        soaking.crowd()
         soaking.load(seconds / 5, every)
         before = soaking.rest()
         soaking.load(seconds * 4 / 5, every)
