@@ -53,6 +53,18 @@ def test_an_empty_object_is_an_object(store: Store) -> None:
     assert store.objects.read(store.write("empty", b"")) == b""
 
 
+def test_an_object_that_goes_out_in_several_requests_is_written_once_and_whole(store: Store) -> None:
+    """Above 8 MiB Google's client asks for a session first, and sends the bytes to the URL that it is given.
+
+    It names the generation that it expects when it asks; fake-gcs-server does not look at that.
+    """
+    data = bytes(range(256)) * (17 * 2**12)
+    written = store.write("long", data, colour="blue")
+    assert (written.size, written.metadata) == (len(data), {"colour": "blue"})
+    assert store.objects.read(written) == data
+    assert store.live("long") == written
+
+
 def test_metadata_in_any_script_comes_back(store: Store) -> None:
     store.write("a", source="Ünï 🎵 %25", empty="")
     assert store.live("a").metadata == {"source": "Ünï 🎵 %25", "empty": ""}
