@@ -82,7 +82,7 @@ class _Straight(requests.Session):
         url: str,
         data: bytes | str | None = None,
         headers: dict[str, str] | None = None,
-        timeout: tuple[float, float] | None = None,
+        timeout: tuple[float, float] | float | None = None,
         *,
         stream: bool = False,
     ) -> requests.Response:
@@ -93,7 +93,7 @@ class _Straight(requests.Session):
         host_at = url.index("//") + 2
         path_at = url.index("/", host_at)
         pool = self._pools.get(url[:path_at]) or self._open(url[:path_at])
-        connect, read = timeout or (None, None)
+        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
         try:
             raw = pool.urlopen(
                 method,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,6 +107,16 @@ def test_text_goes_out_as_utf8() -> None:
     with answering(OK) as (url, asked):
         ask(f"{url}/", "POST", data="ä", headers={})
     assert asked[0][3] == "ä".encode()
+
+
+@pytest.mark.parametrize("timeout", [(5.0, 0.05), 0.05])
+def test_a_server_that_does_not_answer_in_time_is_given_up(timeout: Any) -> None:
+    """Google's client has limits of its own, which are one number, where it is told none."""
+    session: Any = open_session((), 1, emulator=True)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+        with pytest.raises(requests.ConnectionError, match="timed out"):
+            session.request("GET", url, timeout=timeout)
 
 
 def test_each_call_is_authorised_and_a_401_renews_the_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
