@@ -77,7 +77,7 @@ class Session:
         try:
             curl.perform()
         except pycurl.error as error:
-            raise ConnectionError(f"{method} {url}: {curl.errstr()}") from error
+            raise ConnectionError(f"{method} {url.partition('?')[0]}: {curl.errstr()}") from error
         answer = Answer(curl.getinfo(pycurl.RESPONSE_CODE), sink.getvalue())
         curl.reset()  # of its options, and so of the bodies; the connection stays
         self._idle.append(curl)

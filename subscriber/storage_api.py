@@ -107,7 +107,7 @@ class StorageApi:
     def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, seconds: float) -> bytes:
         answer = self._session.ask(method, url, headers, body, seconds=seconds)
         if answer.status >= 300:
-            told = f"{method} {url}: {_said(answer.body)}"
+            told = f"{method} {url.partition('?')[0]}: {_said(answer.body)}"
             raise from_http_status(answer.status, told)  # type: ignore[no-untyped-call]
         return answer.body
 
