@@ -13,7 +13,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from google.api_core.exceptions import from_http_status
 from google.api_core.retry import Retry
@@ -44,18 +44,18 @@ class StorageApi:
     ) -> None:
         self._session = session
         self._endpoint = endpoint
-        self._billed = {"userProject": user_project} if user_project else {}
+        self._billed = f"&userProject={quote(user_project, safe='')}" if user_project else ""
         self._seconds = seconds
         self._slowest = slowest
         self._patiently = retry(self._once)
 
     def describe(self, bucket: str, name: str) -> dict[str, Any]:
         """The resource of the live generation."""
-        return _resource(self._call("GET", self._url("storage", bucket, name, fields=_FIELDS)))
+        return _resource(self._call("GET", self._url("storage", bucket, name, f"fields={_FIELDS}")))
 
     def download(self, bucket: str, name: str, generation: int, start: int = 0, size: int | None = None) -> bytes:
         """What is stored, as it is stored: all of it, or at most `size` bytes from `start` on."""
-        url = self._url("download/storage", bucket, name, alt="media", generation=generation)
+        url = self._url("download/storage", bucket, name, f"alt=media&generation={generation}")
         wanted = {} if size is None else {"Range": f"bytes={start}-{start + size - 1}"}
         return self._call("GET", url, _RAW | wanted, expected=size or 0)
 
@@ -83,19 +83,17 @@ class StorageApi:
                 f"--{boundary}--".encode(),
             )
         )
-        url = self._url(
-            "upload/storage", bucket, uploadType="multipart", ifGenerationMatch=if_generation, fields=_FIELDS
-        )
+        how = f"uploadType=multipart&ifGenerationMatch={if_generation}&fields={_FIELDS}"
         headers = {"Content-Type": f"multipart/related; boundary={boundary}"}
-        return _resource(self._call("POST", url, headers, body))
+        return _resource(self._call("POST", self._url("upload/storage", bucket, "", how), headers, body))
 
     def delete(self, bucket: str, name: str, if_generation: int) -> None:
         """Delete that generation."""
-        self._call("DELETE", self._url("storage", bucket, name, ifGenerationMatch=if_generation))
+        self._call("DELETE", self._url("storage", bucket, name, f"ifGenerationMatch={if_generation}"))
 
-    def _url(self, service: str, bucket: str, name: str | None = None, **query: str | int) -> str:
-        path = f"{service}/v1/b/{quote(bucket)}/o" + (f"/{quote(name, safe='')}" if name else "")
-        return f"{self._endpoint}/{path}?{urlencode(query | self._billed)}"
+    def _url(self, service: str, bucket: str, name: str, query: str) -> str:
+        place = f"{quote(bucket, safe='')}/o/{quote(name, safe='')}".removesuffix("/")
+        return f"{self._endpoint}/{service}/v1/b/{place}?{query}{self._billed}"
 
     def _call(
         self, method: str, url: str, headers: Mapping[str, str] = _PLAIN, body: bytes | None = None, expected: int = 0

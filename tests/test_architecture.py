@@ -54,11 +54,13 @@ EDGES = {
     "prometheus_client": ("metrics", "web"),
     "typer": ("cli",),
 }
-# Where threads may be started: the four of the blueprint, the first checks, and what serves tests and the demo.
+# Where threads may be started: the four of the blueprint, of which the worker has a crew, the first checks, and what
+# serves tests and the demo.
 THREADS = (
     "adapters.local_whisper",
     "first_checks",
     "worker",
+    "crew",
     "lease",
     "transcribe.pool",
     "web",
