@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +16,7 @@ from urllib.parse import quote
 
 from google.api_core.exceptions import from_http_status
 from google.api_core.retry import Retry
+from pydantic_core import from_json, to_json
 
 from subscriber.sessions import Session
 
@@ -77,7 +77,7 @@ class StorageApi:
         body = b"\r\n".join(
             (
                 f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n".encode(),
-                json.dumps(about).encode(),
+                to_json(about),
                 f"--{boundary}\r\nContent-Type: {content_type}\r\n".encode(),
                 data,
                 f"--{boundary}--".encode(),
@@ -112,7 +112,7 @@ class StorageApi:
 
 def _resource(body: bytes) -> dict[str, Any]:
     try:
-        resource = json.loads(body)
+        resource = from_json(body)
         if isinstance(resource, dict):
             return resource
     except ValueError:
@@ -123,7 +123,7 @@ def _resource(body: bytes) -> dict[str, Any]:
 def _said(body: bytes) -> str:
     """Why it was refused: the message, and the reasons, which only tell a retention policy from a missing right."""
     try:
-        error = json.loads(body)["error"]
+        error = from_json(body)["error"]
         return f"{error['message']} {[one['reason'] for one in error['errors']]}"
     except (ValueError, LookupError, TypeError):
         return body.decode(errors="replace")
