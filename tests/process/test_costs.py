@@ -39,8 +39,8 @@ CLOUD_STORAGE = {
     "look at error.json": 1,  # one of an earlier failure goes, once the transcript is there
 }
 
-MOST_FUNCTIONS = 10_000
-"""Functions of Python that one job enters, libraries included: it enters 8,800."""
+MOST_FUNCTIONS = 5_000
+"""Functions of Python that one job enters, libraries included: it enters 4,200."""
 
 
 @pytest.fixture(scope="module")
