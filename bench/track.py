@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
@@ -36,6 +38,10 @@ BATCH = 500
 """Messages of one publish call: of 1,000 that it may hold, so that the first are there a little sooner."""
 
 UPLOADERS = 4
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder that no disk slows down
+"""Where the storage keeps its objects: a write among 4,000 takes it 0.6 ms there, and 6 ms in its own memory, which it
+goes through for each call from end to end."""
 
 
 class Notification(NamedTuple):
@@ -185,7 +191,11 @@ class Track:
 def track() -> Iterator[Track]:
     """Servers of its own. Raises EmulatorsMissing."""
     before = set(psutil.Process().children(recursive=True))
-    with emulators(os.environ, project=fresh("bench")) as servers, Stub() as stub:
+    with (
+        tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder,
+        emulators(os.environ, project=fresh("bench"), folder=Path(folder)) as servers,
+        Stub() as stub,
+    ):
         started = set(psutil.Process().children(recursive=True)) - before
         publisher = open_channel(PublisherGrpcTransport, servers.pubsub_host)
         subscriber = open_channel(SubscriberGrpcTransport, servers.pubsub_host)

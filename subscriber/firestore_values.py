@@ -11,7 +11,6 @@ from typing import Any
 __all__ = ["decode", "encode"]
 
 PLAIN_KINDS = {bool: "boolean_value", int: "integer_value", float: "double_value", str: "string_value"}
-"""In this order: a bool is an int to Python."""
 
 
 def encode(target: Any, value: Any) -> None:
@@ -30,7 +29,7 @@ def encode(target: Any, value: Any) -> None:
             for name, item in value.items():
                 encode(target.map_value.fields[name], item)
         case _:
-            setattr(target, next(kind for plain, kind in PLAIN_KINDS.items() if isinstance(value, plain)), value)
+            setattr(target, PLAIN_KINDS[type(value)], value)
 
 
 def decode(value: Any) -> Any:

@@ -79,4 +79,4 @@ def words(parts: Iterable[str]) -> float:
 
 def width(text: str) -> int:
     """Columns on a screen: wide characters count two, everything else one. Never less than the characters."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return len(text) if text.isascii() else sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from functools import partial
 
+from subscriber.crew import Crew
 from subscriber.decisions import decide_release
 from subscriber.drain import RESERVE_SECONDS, Drain
 from subscriber.errors import NeighbourDown, SubscriberError
@@ -44,7 +45,7 @@ LIVE_SECONDS = 120.0
 
 
 class Worker:
-    """The pull loop in a thread of its own, and one more thread a job."""
+    """The pull loop in a thread of its own, and one more thread a job in work."""
 
     def __init__(
         self,
@@ -79,6 +80,7 @@ class Worker:
         self._prepare = prepare
         self._on_finished = on_finished
         self._in_work: set[object] = set()
+        self._crew = Crew("job")
         self._changed = threading.Condition()
         drain.wakes(self._changed)
         self._last_turn = time.monotonic()
@@ -143,7 +145,7 @@ class Worker:
         with self._changed:
             self._in_work.add(place)
             self._count()
-        threading.Thread(target=self._run, args=(place, delivery, do), name="job", daemon=True).start()
+        self._crew.run(partial(self._run, place, delivery, do))
 
     def _run(self, place: object, delivery: Delivery, do: Callable[[Delivery], None]) -> None:
         """Do it, and go on with a job that has waited for the place: the pull loop may be in a long poll."""

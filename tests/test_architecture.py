@@ -22,6 +22,7 @@ INNER = {
     "backoff": set(),
     "channels": {"errors"},
     "sessions": {"errors"},
+    "storage_api": {"sessions"},
     "drain": set(),
     "verdict": {"model"},
     "decisions": {"errors", "model", "verdict"},
@@ -40,9 +41,10 @@ INNER = {
 }
 # Each row: a library, and the only places (by prefix) that may import it.
 EDGES = {
-    "google": ("adapters.", "channels", "sessions"),
+    "google": ("adapters.", "channels", "sessions", "storage_api"),
     "grpc": ("adapters.", "channels"),
     "requests": ("adapters.", "sessions"),
+    "pycurl": ("sessions",),
     "openai": ("adapters.",),
     "httpx2": ("adapters.", "answers"),
     "faster_whisper": ("adapters.",),
@@ -52,11 +54,13 @@ EDGES = {
     "prometheus_client": ("metrics", "web"),
     "typer": ("cli",),
 }
-# Where threads may be started: the four of the blueprint, the first checks, and what serves tests and the demo.
+# Where threads may be started: the four of the blueprint, of which the worker has a crew, the first checks, and what
+# serves tests and the demo.
 THREADS = (
     "adapters.local_whisper",
     "first_checks",
     "worker",
+    "crew",
     "lease",
     "transcribe.pool",
     "web",

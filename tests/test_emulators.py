@@ -142,3 +142,10 @@ def test_nothing_stays_behind(ending: signal.Signals | None, emulators: Emulator
     while left := [pid for pid in started if _alive(pid)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.02)
+
+
+def test_the_storage_keeps_its_objects_in_the_folder_that_it_is_told(tmp_path: Path) -> None:
+    elsewhere = {**os.environ, "PUBSUB_EMULATOR_HOST": "a:1", "FIRESTORE_EMULATOR_HOST": "b:2"}
+    with emulators({**elsewhere, "STORAGE_EMULATOR_HOST": ""}, project="p", folder=tmp_path) as servers:
+        servers.make_bucket("kept")
+    assert (tmp_path / "kept").is_dir()

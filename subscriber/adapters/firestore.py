@@ -4,6 +4,10 @@ The law of this file: what a decision saw is what its write replaces; if the rec
 and all of it is done again. A commit whose answer is lost is done again too: the decision recognises its own nonce, so
 the retry is the read-back. A lost commit cannot land later, because the transaction that repeats it has moved on.
 
+Whoever ends a claim mostly knows the record: he wrote it last. Then the write alone is sent, on the condition that the
+record is still at the version that his own write made. If it is not, a transaction reads it. A claim is never granted
+or renewed so: its end is a time, and must be reckoned from the ledger's own.
+
 The transaction begins with the read (one RPC less) and asks for optimistic concurrency: a claimer killed between read
 and commit then locks nobody out. The emulator ignores that wish and locks on read, so a transaction that will not
 commit is rolled back at once: measured there, one that is merely forgotten blocks its job for 60 s. The high-level
@@ -17,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -29,6 +33,7 @@ from google.cloud.firestore_v1.types import (
     BatchGetDocumentsRequest,
     BatchGetDocumentsResponse,
     CommitRequest,
+    CommitResponse,
     Document,
     RollbackRequest,
     TransactionOptions,
@@ -41,7 +46,7 @@ from subscriber.decisions import Decide
 from subscriber.documents import day_from_document, day_to_document, from_document, to_document
 from subscriber.errors import ConfigError, NeighbourDown
 from subscriber.firestore_values import decode, encode
-from subscriber.model import Job, Record
+from subscriber.model import Job, Record, State
 from subscriber.verdict import Decision
 
 __all__ = ["FirestoreLedger"]
@@ -65,6 +70,8 @@ _MISCONFIGURED = (exceptions.NotFound, exceptions.FailedPrecondition, exceptions
 
 
 _OPTIMISTIC = TransactionOptions.pb()(read_write={"concurrency_mode": TransactionOptions.ConcurrencyMode.OPTIMISTIC})
+
+_ANYHOW: Mapping[str, Any] = {}
 
 _SERVICE = "/google.firestore.v1.Firestore"
 
@@ -90,12 +97,25 @@ class _Found(NamedTuple, Generic[D]):
     transaction: bytes
 
 
+class _Known(NamedTuple):
+    """The record of a claim of ours as we wrote it last, its version, and when: Firestore's time, and our clock's."""
+
+    record: Record
+    version: Any
+    written_at: datetime
+    sent_at: float
+
+    def now(self) -> datetime:
+        """Firestore's time, or later by less than the write took: what has passed is counted from before it."""
+        return self.written_at + timedelta(seconds=time.monotonic() - self.sent_at)
+
+
 class FirestoreLedger:
     """A `Ledger` in one collection, and a `BudgetLedger` in another beside it.
 
     Threads may share it; `emulator_host` (HOST:PORT) replaces Google's endpoint. Raises ConfigError when there are no
-    credentials. A read is one RPC, a transaction two: read and begin, then commit or roll back. `deadline_seconds`
-    bounds all tries of one call.
+    credentials. A read is one RPC, a transaction two: read and begin, then commit or roll back. The end of a claim is
+    one, where nobody has changed the record since we did. `deadline_seconds` bounds all tries of one call.
     """
 
     def __init__(
@@ -112,6 +132,7 @@ class FirestoreLedger:
         self._deadline_seconds = deadline_seconds
         # The emulator's own convention for a caller whom no security rule concerns.
         self._metadata = [("authorization", "Bearer owner")] if emulator_host else []
+        self._known: dict[str, _Known] = {}
         self._channel = open_channel(FirestoreGrpcTransport, emulator_host)
         self._connect(self._channel)
 
@@ -123,7 +144,7 @@ class FirestoreLedger:
             BatchGetDocumentsResponse.pb(),
             streamed=True,
         )
-        self._write = made(f"{_SERVICE}/Commit", CommitRequest.pb())
+        self._write = made(f"{_SERVICE}/Commit", CommitRequest.pb(), CommitResponse.pb())
         self._undo = made(f"{_SERVICE}/Rollback", RollbackRequest.pb())
 
     def check(self) -> None:
@@ -139,7 +160,7 @@ class FirestoreLedger:
 
     def transact(self, job: Job, decide: Decide[T]) -> T:
         """Read, decide, write, all or nothing; see `ports.Ledger`. Raises NeighbourDown and what `decide` raises."""
-        return self._patiently(lambda ends_at: self._transact(_RECORDS, job.id, decide, ends_at))
+        return self._patiently(lambda ends_at: self._transact_record(job.id, decide, ends_at))
 
     def transact_budget(self, decide: DecideDay[T]) -> T:
         """The same with the day's budget."""
@@ -170,6 +191,17 @@ class FirestoreLedger:
                 time.sleep(wait)
         raise AssertionError
 
+    def _transact_record(self, document_id: str, decide: Decide[T], ends_at: float) -> T:
+        """Without the read, once, where we know the record and the decision ends our claim."""
+        known = self._known.pop(document_id, None)
+        if known:
+            decision = decide(known.record, known.now())
+            if decision.write and decision.write.state is not State.CLAIMED:
+                still_ours = {"current_document": {"update_time": known.version}}
+                self._commit(_RECORDS, document_id, decision.write, ends_at, condition=still_ours)
+                return decision.answer
+        return self._transact(_RECORDS, document_id, decide, ends_at)
+
     def _transact(
         self,
         kind: _Kind[D],
@@ -182,8 +214,7 @@ class FirestoreLedger:
         try:
             decision = decide(found.document, found.read_at)
             if decision.write:
-                content = kind.to_document(decision.write)
-                self._commit(self._name(kind, document_id), content, found.transaction, ends_at)
+                self._commit(kind, document_id, decision.write, ends_at, transaction=found.transaction)
                 committed = True
             return decision.answer
         finally:
@@ -207,12 +238,25 @@ class FirestoreLedger:
     def _name(self, kind: _Kind[Any], document_id: str) -> str:
         return f"{self._collection}{kind.collection_ending}/{document_id}"
 
-    def _commit(self, name: str, content: Mapping[str, Any], transaction: bytes, ends_at: float) -> None:
+    def _commit(
+        self,
+        kind: _Kind[D],
+        document_id: str,
+        content: D,
+        ends_at: float,
+        *,
+        transaction: bytes = b"",
+        condition: Mapping[str, Any] = _ANYHOW,
+    ) -> None:
         """Replace the whole document: it is all there is, and one that a newer version wrote is never ours."""
-        document = Document.pb()(name=name)
-        for field, value in content.items():
+        document = Document.pb()(name=self._name(kind, document_id))
+        for field, value in kind.to_document(content).items():
             encode(document.fields[field], value)
-        self._write(**self._call(ends_at), writes=[{"update": document}], transaction=transaction)
+        sent_at = time.monotonic()
+        done = self._write(**self._call(ends_at), writes=[{"update": document, **condition}], transaction=transaction)
+        if isinstance(content, Record) and content.state is State.CLAIMED:
+            version, written_at = done.write_results[0].update_time, done.commit_time.ToDatetime(UTC)
+            self._known[document_id] = _Known(content, version, written_at, sent_at)
 
     def _roll_back(self, transaction: bytes, ends_at: float) -> None:
         """Let go of the record. If that fails, the transaction ends by itself."""

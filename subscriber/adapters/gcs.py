@@ -1,4 +1,4 @@
-"""Objects in Cloud Storage, by Google's own client.
+"""Objects in Cloud Storage: by the calls of `storage_api.py`, and beside a job's way by Google's own client.
 
 The law of this file: every call ends by itself, every write and delete names the generation that it expects, and what
 the client raises is translated here and nowhere else.
@@ -6,18 +6,18 @@ the client raises is translated here and nowhere else.
 
 from __future__ import annotations
 
-import http.client
-import io
+import base64
+import hashlib
 import re
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any
 
-import urllib3.exceptions
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
+from google.auth.transport.requests import AuthorizedSession
 from google.cloud.storage import Client
 from google.cloud.storage.retry import DEFAULT_RETRY
 
@@ -31,18 +31,19 @@ from subscriber.errors import (
     Transient,
 )
 from subscriber.model import ObjectInfo
-from subscriber.sessions import open_session
+from subscriber.sessions import Session, find_credentials
+from subscriber.storage_api import StorageApi
 
 __all__ = ["GcsObjects"]
 
-_TIMEOUT_SECONDS = (5.0, 10.0)
-"""To connect, and of silence from the server: on a connection that is dead, too; the next try finds time below."""
+_TIMEOUT_SECONDS = 10.0
+"""Of one try, beside what its bytes take: on a connection that is dead, too; the next try finds time below."""
 
 _RETRY_SECONDS = 20.0
 """How long one call is tried again before the outage is ours to handle: longer than a blip, shorter than a lease."""
 
 _SLOWEST_BYTES_PER_SECOND = 256 * 1024
-"""A download below this is an outage: the timeouts above only see silence, and a trickle would hold a job for hours."""
+"""What is slower is an outage: a trickle would hold a job for hours."""
 
 _NAME_BYTES = 1024
 """Longest object name, in bytes of UTF-8: cloud.google.com/storage/docs/objects#naming."""
@@ -55,8 +56,8 @@ _LOCKED = re.compile(
 )
 """A 403 that no right can mend: cloud.google.com/storage/docs/json_api/v1/status-codes."""
 
-_NO_ANSWER = (OSError, api.RetryError, auth.TransportError, http.client.HTTPException, urllib3.exceptions.HTTPError)
-"""OSError covers all of `requests`, sockets and our own deadline; RetryError a 408, 429 or 5xx that did not pass."""
+_NO_ANSWER = (OSError, api.RetryError, auth.TransportError)
+"""OSError is all that happens on the way; RetryError a 408, 429 or 5xx that did not pass."""
 
 
 class GcsObjects:
@@ -80,18 +81,27 @@ class GcsObjects:
         `endpoint` is a URL; by itself the client would look for one only in its process's environment.
         Raises ConfigError where no credentials are found.
         """
-        # Only listing and making buckets needs a project, and neither is done here.
-        session = open_session(Client.SCOPE, connections, emulator=emulator)
-        self._client = Client(None, session.credentials, _http=session, client_options={"api_endpoint": endpoint})
-        # For traces that nobody asked for, the client would start threads that ask for the bucket itself: for each new
-        # bucket, and after every 404, which for us is an ordinary answer. They need a right that we do not have.
-        self._client._bucket_metadata_cache = None  # noqa: SLF001 - its switch is an environment variable
+        credentials = find_credentials(Client.SCOPE, emulator=emulator)
         self._user_project = user_project
         self._emulator = emulator
         # Safe for all that we do: reads, and writes that name a generation. A write whose first answer was lost is
-        # repeated by the client and answered by 412, so PreconditionFailed may mean that our own write has succeeded.
+        # repeated and answered by 412, so PreconditionFailed may mean that our own write has succeeded.
         retry = DEFAULT_RETRY.with_delay(initial=0.2, multiplier=2.0, maximum=5.0).with_timeout(retry_seconds)
         self._bounds: dict[str, Any] = {"timeout": _TIMEOUT_SECONDS, "retry": retry}
+        # Only listing and making buckets needs a project, and neither is done here.
+        session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+        self._client = Client(None, credentials, _http=session, client_options={"api_endpoint": endpoint})
+        # For traces that nobody asked for, the client would start threads that ask for the bucket itself: for each new
+        # bucket, and after every 404, which for us is an ordinary answer. They need a right that we do not have.
+        self._client._bucket_metadata_cache = None  # noqa: SLF001 - its switch is an environment variable
+        self._api = StorageApi(
+            Session(credentials, connections),
+            self._client.api_endpoint,
+            user_project=user_project,
+            retry=retry,
+            seconds=_TIMEOUT_SECONDS,
+            slowest=_SLOWEST_BYTES_PER_SECOND,
+        )
 
     def check_output(self, bucket: str) -> None:
         """Ask for the rights that outputs take. Raises ConfigError with the command that mends it, or NeighbourDown."""
@@ -112,13 +122,11 @@ class GcsObjects:
 
     def stat(self, bucket: str, name: str) -> ObjectInfo | None:
         """The live generation, or None. Raises NeighbourDown, Transient."""
-        blob = self._bucket(bucket).blob(name)
         with self._edge(bucket, "storage.objects.get"):
             try:
-                blob.reload(**self._bounds)
+                return _info(self._api.describe(bucket, name))
             except api.NotFound:
                 return None
-        return _info(blob)
 
     def read(self, info: ObjectInfo) -> bytes:
         """The stored bytes of exactly this generation. Raises Gone, NeighbourDown, Transient.
@@ -126,28 +134,15 @@ class GcsObjects:
         Raw: what was uploaded as `Content-Encoding: gzip` stays compressed. The server's unpacking would ignore ranges
         (a broken download could not go on), skip the checksum and have no bound on its size.
         """
-        blob = self._bucket(info.bucket).blob(info.name, generation=info.generation)
-        sink = _Sink(_RETRY_SECONDS + info.size / _SLOWEST_BYTES_PER_SECOND)
-        with self._edge(info.bucket, "storage.objects.get"):
-            try:
-                blob.download_to_file(sink, raw_download=True, **self._bounds)
-            except api.NotFound as error:
-                raise Gone(f"generation {info.generation} of gs://{info.bucket}/{info.name} is gone") from error
-        return sink.getvalue()
+        data = self._download(info)
+        if info.md5 and info.md5 != base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode():
+            raise Transient("storage_error", f"what came of gs://{info.bucket}/{info.name} does not have its checksum")
+        return data
 
     def read_range(self, info: ObjectInfo, offset: int, size: int) -> bytes:
         """As `read`, of `size` bytes from `offset`; fewer at the object's end. Raises as `read` does."""
-        blob = self._bucket(info.bucket).blob(info.name, generation=info.generation)
-        sink = _Sink(_RETRY_SECONDS + size / _SLOWEST_BYTES_PER_SECOND)
-        with self._edge(info.bucket, "storage.objects.get"):
-            try:
-                # No checksum comes with a range; TLS and the pinned generation are what a range has.
-                blob.download_to_file(
-                    sink, start=offset, end=offset + size - 1, raw_download=True, checksum=None, **self._bounds
-                )
-            except api.NotFound as error:
-                raise Gone(f"generation {info.generation} of gs://{info.bucket}/{info.name} is gone") from error
-        return sink.getvalue()
+        # No checksum comes with a range; TLS and the pinned generation are what a range has.
+        return self._download(info, offset, size)
 
     def write(
         self,
@@ -165,11 +160,12 @@ class GcsObjects:
         """
         if len(name.encode()) > _NAME_BYTES:
             raise Permanent("output_name_too_long", f"gs://{bucket}/{name} is longer than {_NAME_BYTES} bytes")
-        blob = self._bucket(bucket).blob(name)
-        blob.metadata = metadata
         with self._edge(bucket, "storage.objects.delete" if if_generation else "storage.objects.create"):
-            blob.upload_from_string(data, content_type, if_generation_match=if_generation, **self._bounds)
-        return _info(blob)
+            return _info(
+                self._api.upload(
+                    bucket, name, data, content_type=content_type, metadata=metadata, if_generation=if_generation
+                )
+            )
 
     def delete(self, bucket: str, name: str, *, if_generation: int) -> None:
         """Delete that generation; an absent object is fine. Raises PreconditionFailed and as `write` does."""
@@ -182,7 +178,7 @@ class GcsObjects:
             raise PreconditionFailed(f"gs://{bucket}/{name} is at {found.generation}, not at {if_generation}")
         with self._edge(bucket, "storage.objects.delete"):
             try:
-                self._bucket(bucket).blob(name).delete(if_generation_match=if_generation, **self._bounds)
+                self._api.delete(bucket, name, if_generation)
             except api.NotFound:
                 return
 
@@ -190,7 +186,15 @@ class GcsObjects:
         """As `ports.Listing` says. Raises NeighbourDown, Transient, at any step."""
         place = {"prefix": prefix, "start_offset": start or None}
         with self._edge(bucket, "storage.objects.list"):
-            yield from map(_info, self._client.list_blobs(self._bucket(bucket), **place, **self._bounds))
+            for blob in self._client.list_blobs(self._bucket(bucket), **place, **self._bounds):
+                yield _info(blob._properties)  # noqa: SLF001 - the resource, as the other calls give it
+
+    def _download(self, info: ObjectInfo, start: int = 0, size: int | None = None) -> bytes:
+        with self._edge(info.bucket, "storage.objects.get"):
+            try:
+                return self._api.download(info.bucket, info.name, info.generation, start, size)
+            except api.NotFound as error:
+                raise Gone(f"generation {info.generation} of gs://{info.bucket}/{info.name} is gone") from error
 
     def _bucket(self, bucket: str) -> Any:
         return self._client.bucket(bucket, user_project=self._user_project)
@@ -242,29 +246,16 @@ class _BucketMissing(NeighbourDown):
     """Only an operator can bring a bucket back, so it is a pause like a refused one."""
 
 
-class _Sink(io.BytesIO):
-    """Memory that takes bytes for so many seconds."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self._deadline = time.monotonic() + seconds
-
-    def write(self, data: Any) -> int:
-        if time.monotonic() > self._deadline:
-            raise TimeoutError(f"the download is slower than {_SLOWEST_BYTES_PER_SECOND} bytes a second")
-        return super().write(data)
-
-
-def _info(blob: Any) -> ObjectInfo:
+def _info(resource: Mapping[str, Any]) -> ObjectInfo:
     return ObjectInfo(
-        bucket=blob.bucket.name,
-        name=blob.name,
-        generation=blob.generation,
-        size=blob.size,
-        content_type=blob.content_type or "",
-        md5=blob.md5_hash or "",  # composite objects have none
-        metadata=blob.metadata or {},
-        created_at=blob.time_created,
+        bucket=resource["bucket"],
+        name=resource["name"],
+        generation=int(resource["generation"]),
+        size=int(resource["size"]),
+        content_type=resource.get("contentType", ""),
+        md5=resource.get("md5Hash", ""),  # composite objects have none
+        metadata=resource.get("metadata", {}),
+        created_at=datetime.fromisoformat(resource["timeCreated"]),
     )
 
 

@@ -52,6 +52,8 @@ UNSENT = (
 )
 """After these nobody has heard the request. After any other, known or not, it may have been heard, and billed."""
 
+_FORM = {"Content-Type": "multipart/form-data"}
+
 SHORTEST_KEY = 8
 """A local server's key may be `none`: masking that word would spoil every line."""
 
@@ -162,17 +164,19 @@ class OpenAITranscriber:
         self._client.close()
 
     def _send(self, request: SpeechRequest) -> Answer:
-        fields: dict[str, Any] = dict(request.fields)
+        timeout = httpx2.Timeout(request.timeout_seconds, connect=CONNECT_SECONDS)
         try:
-            raw = self._client.audio.transcriptions.with_raw_response.create(
-                file=(request.filename, request.data),
-                model=request.model,
-                timeout=httpx2.Timeout(request.timeout_seconds, connect=CONNECT_SECONDS),
-                **fields,
+            # What `audio.transcriptions.create` does, without the types of fields and answers: we have our own.
+            answer = self._client.post(
+                "/audio/transcriptions",
+                cast_to=httpx2.Response,
+                body={"model": request.model, **request.fields},
+                files={"file": (request.filename, request.data)},
+                options={"headers": _FORM, "timeout": timeout},
             )
         except openai.OpenAIError as error:
             raise _translated(error, self._key) from error
-        return _believed(raw.content, request.model, raw.request_id)
+        return _believed(answer.content, request.model, answer.headers.get("x-request-id"))
 
     @contextmanager
     def _counted(self, model: str) -> Iterator[None]:

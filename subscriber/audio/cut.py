@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from operator import mul, sub
+from math import hypot
+from operator import sub
 
 from subscriber.audio.wire import SAMPLE_BYTES, SAMPLE_RATE
 
@@ -183,12 +184,16 @@ class _Cutter:
 
 
 def _powers(pcm: bytes | bytearray) -> list[int]:
-    """The power of each frame, times a constant, without what stands still (a microphone's offset). Exact: integers."""
+    """The power of each frame, times a constant, without what stands still (a microphone's offset). Exact: integers.
+
+    `hypot` is the standard library's fastest sum of squares. It is right to its last bit or the one before, and the sum
+    has 37 of the 53 that a float holds, so rounding finds the integer.
+    """
     samples = memoryview(pcm).cast("h")
     powers = []
     for start in range(0, len(samples), FRAME_SAMPLES):
         frame = samples[start : start + FRAME_SAMPLES : STRIDE].tolist()
-        powers.append(len(frame) * sum(map(mul, frame, frame)) - sum(frame) ** 2)
+        powers.append(len(frame) * round(hypot(*frame) ** 2) - sum(frame) ** 2)
     return powers
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subscriber.audio.cut import CUTTER_VERSION, Chunk, cut
+from subscriber.audio.cut import CUTTER_VERSION, FRAME_SAMPLES, STRIDE, Chunk, _powers, cut
 from subscriber.audio.pool import DecoderPool
 from tests.audio.making import RATE, decoded, level, recording, scaled, speech
 
@@ -189,3 +189,15 @@ def test_the_cutter_changes_its_version_when_it_cuts_otherwise() -> None:
         (75.3, False, ((0.5, 29.95),)),
         (105.25, False, ((0.0, 3.55),)),
     ]
+
+
+@given(
+    st.lists(st.integers(-(2**15), 2**15 - 1), min_size=FRAME_SAMPLES, max_size=FRAME_SAMPLES),
+    st.sampled_from([0, 1, 181, 2**15 - 1]),
+)
+def test_powers_are_exact_integers_whatever_they_are_reckoned_with(samples: list[int], loudest: int) -> None:
+    """They decide where is cut, and so what is stored under which key: a last bit may not differ between machines."""
+    for frame in (samples, [max(-loudest, min(loudest, sample)) for sample in samples], [loudest] * FRAME_SAMPLES):
+        heard = frame[::STRIDE]
+        exact = len(heard) * sum(sample * sample for sample in heard) - sum(heard) ** 2
+        assert _powers(array("h", frame).tobytes()) == [exact]

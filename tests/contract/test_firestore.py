@@ -6,6 +6,8 @@ import gc
 import socket
 import time
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,12 @@ from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
 from google.cloud.firestore_v1.types import CommitRequest
 
-from subscriber.adapters.firestore import FirestoreLedger
-from subscriber.decisions import Refusal
-from subscriber.emulators import free_port
-from subscriber.errors import ConfigError, NeighbourDown
-from tests.claims import BY_OWNER, JOB, claim, claiming, claims_of, found
+from subscriber.adapters.firestore import FirestoreLedger, _Known
+from subscriber.decisions import Refusal, Verdict
+from subscriber.emulators import Emulators, free_port
+from subscriber.errors import ClaimLost, ConfigError, NeighbourDown
+from subscriber.model import State
+from tests.claims import BY_OWNER, CLAIMED, JOB, NOW, claim, claiming, claims_of, found, put
 
 TRANSIENT = [
     grpc.StatusCode.ABORTED,
@@ -96,6 +99,76 @@ def test_a_transaction_takes_two_calls_and_a_read_one(firestore: FirestoreLedger
     assert faults.calls[2:] == [READ, UNDO]
     firestore.read(JOB)
     assert faults.calls[4:] == [READ]
+
+
+ENDS = [deed for deed in BY_OWNER if deed != "renew"]
+
+
+@pytest.mark.parametrize("deed", ENDS)
+def test_whoever_ends_a_claim_reads_nothing_that_he_wrote_himself(
+    firestore: FirestoreLedger, faults: Faults, deed: str
+) -> None:
+    """A renewal does read: the end of a claim is reckoned from the ledger's time."""
+    ours = claim(firestore)
+    firestore.transact(JOB, BY_OWNER["renew"](ours))
+    firestore.transact(JOB, BY_OWNER[deed](ours))
+    assert faults.calls == [READ, WRITE, READ, WRITE, WRITE]
+    assert not firestore._known, "of a job that is not claimed nothing is kept"
+
+
+@pytest.mark.parametrize("deed", ENDS)
+def test_what_another_has_written_since_is_never_written_over(
+    firestore: FirestoreLedger, emulators: Emulators, deed: str
+) -> None:
+    theirs = claim(firestore)
+    collection = firestore._collection.rpartition("/")[2]
+    host = emulators.firestore_host
+    with closing(FirestoreLedger(emulators.project, "(default)", collection, emulator_host=host)) as another:
+        put(another, replace(found(another), renewed_at=found(another).renewed_at - timedelta(seconds=90)))
+        claim(another)
+        before = found(another)
+        with pytest.raises(ClaimLost):
+            firestore.transact(JOB, BY_OWNER[deed](theirs))
+        assert found(another) == before
+
+
+def test_what_another_has_added_since_is_kept(firestore: FirestoreLedger, emulators: Emulators) -> None:
+    ours = claim(firestore)
+    collection = firestore._collection.rpartition("/")[2]
+    host = emulators.firestore_host
+    with closing(FirestoreLedger(emulators.project, "(default)", collection, emulator_host=host)) as another:
+        another.transact(JOB, BY_OWNER["renew"](ours))
+    done = firestore.transact(JOB, BY_OWNER["complete"](ours))
+    assert (done.state, done.progress.done) == (State.DONE, 30.0)
+
+
+def test_an_end_whose_write_comes_late_cannot_undo_what_happened_since(
+    firestore: FirestoreLedger, faults: Faults
+) -> None:
+    ours = claim(firestore)
+    faults.plan(WRITE, grpc.StatusCode.DEADLINE_EXCEEDED)
+    firestore.transact(JOB, BY_OWNER["release"](ours))
+    claim(firestore)
+    before = found(firestore)
+    client = FirestoreClient(transport=FirestoreGrpcTransport(channel=firestore._channel))
+    with pytest.raises(GoogleAPICallError):
+        client.commit(request=CommitRequest.wrap(faults.held[0]))
+    assert found(firestore) == before
+
+
+def test_the_time_of_an_end_is_the_ledgers_own(firestore: FirestoreLedger) -> None:
+    """Our clock only counts what has passed since the claim; both ends of it are compared with times of reads."""
+    ours = claim(firestore)
+    began = found(firestore).renewed_at
+    done = firestore.transact(JOB, BY_OWNER["complete"](ours))
+    read_at = firestore.transact(JOB, lambda _, now: Verdict(now))
+    assert done.completed_at
+    assert began < done.completed_at < read_at + timedelta(seconds=5)
+
+
+def test_what_has_passed_since_a_write_is_counted_from_before_it_on_a_clock_that_nobody_sets() -> None:
+    known = _Known(CLAIMED, None, written_at=NOW, sent_at=time.monotonic() - 7)
+    assert timedelta(seconds=7) <= known.now() - NOW < timedelta(seconds=30)
 
 
 def calls_that_grpc_holds() -> int:

@@ -1,4 +1,4 @@
-"""What only Cloud Storage can answer: behind Google's own client stands a server that each test scripts."""
+"""What only Cloud Storage can answer: behind the adapter stands a server that each test scripts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gzip
 import socket
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,6 +37,7 @@ class Script:
 
     answers: list[Answer]
     asked: list[str]
+    queries: list[str]
     objects: GcsObjects
     server: str
 
@@ -49,12 +50,15 @@ class Script:
 def script() -> Iterator[Script]:
     answers: list[Answer] = []
     asked: list[str] = []
+    queries: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def answer(self) -> None:
-            asked.append(f"{self.command} {self.path.partition('?')[0]}")
+            path, _, query = self.path.partition("?")
+            asked.append(f"{self.command} {path}")
+            queries.append(query)
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             status, body = answers.pop(0) if len(answers) > 1 else answers[0]
             self.close_connection = not status
@@ -73,7 +77,7 @@ def script() -> Iterator[Script]:
         serving.start()
         endpoint = f"http://127.0.0.1:{server.server_port}"
         objects = GcsObjects(connections=1, emulator=True, endpoint=endpoint, retry_seconds=1)
-        yield Script(answers, asked, objects, endpoint.removeprefix("http://"))
+        yield Script(answers, asked, queries, objects, endpoint.removeprefix("http://"))
         server.shutdown()
         serving.join()
 
@@ -121,7 +125,7 @@ def test_a_read_of_one_forbidden_object_costs_only_its_own_attempt(script: Scrip
         store.objects.read(ObjectInfo("bucket", "a", 1, 1))
 
 
-def test_a_write_whose_answer_was_lost_is_tried_again_by_the_client_and_fails_its_condition(script: Script) -> None:
+def test_a_write_whose_answer_was_lost_is_tried_again_and_fails_its_condition(script: Script) -> None:
     """So PreconditionFailed must never be taken for somebody else's write without a look."""
     store = script.say((0, ""), error(412, "conditionNotMet"))
     with pytest.raises(PreconditionFailed):
@@ -165,11 +169,44 @@ def test_a_name_that_cloud_storage_cannot_take_is_refused_unasked(script: Script
     assert (refused.value.reason, script.asked) == ("output_name_too_long", [])
 
 
-def test_a_download_that_trickles_is_an_outage(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("subscriber.adapters.gcs._RETRY_SECONDS", -1)
-    store = script.say((200, "x"))
-    with pytest.raises(NeighbourDown, match="slower"):
-        store.objects.read(ObjectInfo("bucket", "a", 1, 1))
+def test_a_download_that_trickles_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is never silence, and never an end: the time that a call gets follows from the bytes that it wants."""
+    monkeypatch.setattr(gcs, "_TIMEOUT_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        trickling = threading.Thread(target=trickle, args=(server,))
+        trickling.start()
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        objects = GcsObjects(connections=1, emulator=True, endpoint=endpoint, retry_seconds=0)
+        with pytest.raises(NeighbourDown, match="timed out"):
+            objects.read(ObjectInfo("bucket", "a", 1, 1))
+        trickling.join(timeout=30)
+
+
+def trickle(server: socket.socket) -> None:
+    """A byte every hundredth of a second to the first who asks, until he has gone."""
+    connection, _ = server.accept()
+    with connection, suppress(OSError):
+        connection.settimeout(0.01)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while True:
+            connection.sendall(b"x")
+            with suppress(TimeoutError):
+                if not connection.recv(65536):
+                    return
+
+
+def test_what_came_of_an_object_is_compared_with_its_checksum(script: Script) -> None:
+    store = script.say((200, "damaged"))
+    with pytest.raises(Transient, match="checksum"):
+        store.objects.read(ObjectInfo("bucket", "a", 1, 7, md5="AAAAAAAAAAAAAAAAAAAAAA=="))
+
+
+def test_requests_are_billed_to_the_project_that_shall_pay(script: Script) -> None:
+    endpoint = f"http://{script.server}"
+    script.say(error(404, "No such object: bucket/a"))
+    objects = GcsObjects(connections=1, emulator=True, endpoint=endpoint, user_project="payer")
+    assert objects.stat("bucket", "a") is None
+    assert "userProject=payer" in script.queries[-1]
 
 
 def test_a_compressed_object_is_read_as_it_is_stored(bucket: Bucket) -> None:
@@ -181,20 +218,6 @@ def test_a_compressed_object_is_read_as_it_is_stored(bucket: Bucket) -> None:
     assert store.objects.read(store.live("a.wav")) == stored
 
 
-def test_threads_keep_their_connections(bucket: Bucket, caplog: pytest.LogCaptureFixture) -> None:
-    """With the client's own pool of ten, urllib3 would warn that it throws connections away."""
-    store = Store(GcsObjects(connections=16, emulator=True), bucket.name)
-    together = threading.Barrier(16)
-
-    def use(number: int) -> None:
-        together.wait(timeout=30)
-        store.write(str(number), b"x" * 1_000_000)
-
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(use, range(16)))
-    assert "pool is full" not in caplog.text
-
-
 NO_OBJECT = error(404, "No such object: bucket/a")
 
 
@@ -202,8 +225,7 @@ def test_a_connection_that_died_in_its_sleep_costs_a_call_its_time_and_no_more(
     script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forgotten by a NAT: no packet gets through any more, and nobody is told. Here all times are a twentieth."""
-    connect_seconds, silent_seconds = gcs._TIMEOUT_SECONDS
-    monkeypatch.setattr(gcs, "_TIMEOUT_SECONDS", (connect_seconds, silent_seconds / 20))
+    monkeypatch.setattr(gcs, "_TIMEOUT_SECONDS", gcs._TIMEOUT_SECONDS / 20)
     script.say(NO_OBJECT)
     with Valve(script.server) as valve:
         endpoint, patience = f"http://{valve.address}", gcs._RETRY_SECONDS / 20
@@ -212,13 +234,3 @@ def test_a_connection_that_died_in_its_sleep_costs_a_call_its_time_and_no_more(
         valve.forget()
         assert objects.stat("bucket", "a") is None
     assert len(script.asked) == 2
-
-
-def test_idle_connections_are_kept_alive_and_a_dead_one_is_noticed(script: Script) -> None:
-    script.say(NO_OBJECT).objects.stat("bucket", "a")
-    adapter = script.objects._client._http.get_adapter("http://")
-    (pool,) = adapter.poolmanager.pools._container.values()
-    kept = pool.pool.get().sock
-    assert kept.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-    asked = [kept.getsockopt(socket.IPPROTO_TCP, option) for option in (socket.TCP_KEEPIDLE, socket.TCP_USER_TIMEOUT)]
-    assert asked == [60, 10_000], "seconds, and milliseconds"

@@ -1,4 +1,4 @@
-"""What every store of objects promises, on folders and on fake-gcs-server behind Google's own client."""
+"""What every store of objects promises, on folders and on fake-gcs-server."""
 
 from __future__ import annotations
 
@@ -53,16 +53,14 @@ def test_an_empty_object_is_an_object(store: Store) -> None:
     assert store.objects.read(store.write("empty", b"")) == b""
 
 
-def test_an_object_that_goes_out_in_several_requests_is_written_once_and_whole(store: Store) -> None:
-    """Above 8 MiB Google's client asks for a session first, and sends the bytes to the URL that it is given.
-
-    It names the generation that it expects when it asks; fake-gcs-server does not look at that.
-    """
+def test_an_object_of_many_mebibytes_is_written_once_and_whole(store: Store) -> None:
     data = bytes(range(256)) * (17 * 2**12)
     written = store.write("long", data, colour="blue")
     assert (written.size, written.metadata) == (len(data), {"colour": "blue"})
     assert store.objects.read(written) == data
     assert store.live("long") == written
+    with pytest.raises(PreconditionFailed):
+        store.write("long", data)
 
 
 def test_metadata_in_any_script_comes_back(store: Store) -> None:
