@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -70,6 +71,10 @@ _MISCONFIGURED = (exceptions.NotFound, exceptions.FailedPrecondition, exceptions
 
 
 _OPTIMISTIC = TransactionOptions.pb()(read_write={"concurrency_mode": TransactionOptions.ConcurrencyMode.OPTIMISTIC})
+
+_MOST_KNOWN = 2000
+# Twice the most jobs of a process. Who ends a claim takes its record out; a renewal that is told of its success after
+# that puts it back in, where it harms nobody: its version is an old one.
 
 _ANYHOW: Mapping[str, Any] = {}
 
@@ -132,7 +137,7 @@ class FirestoreLedger:
         self._deadline_seconds = deadline_seconds
         # The emulator's own convention for a caller whom no security rule concerns.
         self._metadata = [("authorization", "Bearer owner")] if emulator_host else []
-        self._known: dict[str, _Known] = {}
+        self._known: OrderedDict[str, _Known] = OrderedDict()
         self._channel = open_channel(FirestoreGrpcTransport, emulator_host)
         self._connect(self._channel)
 
@@ -257,6 +262,8 @@ class FirestoreLedger:
         if isinstance(content, Record) and content.state is State.CLAIMED:
             version, written_at = done.write_results[0].update_time, done.commit_time.ToDatetime(UTC)
             self._known[document_id] = _Known(content, version, written_at, sent_at)
+            if len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
 
     def _roll_back(self, transaction: bytes, ends_at: float) -> None:
         """Let go of the record. If that fails, the transaction ends by itself."""

@@ -156,6 +156,18 @@ def test_an_end_whose_write_comes_late_cannot_undo_what_happened_since(
     assert found(firestore) == before
 
 
+def test_records_that_nobody_asks_for_any_more_are_forgotten(
+    firestore: FirestoreLedger, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subscriber.adapters.firestore._MOST_KNOWN", 2)
+    jobs = [replace(JOB, generation=number) for number in range(1, 5)]
+    held = {job: claim(firestore, job) for job in jobs}
+    assert len(firestore._known) == 2
+    for job in jobs:
+        firestore.transact(job, BY_OWNER["complete"](held[job]))
+    assert faults.calls[8:] == [READ, WRITE, READ, WRITE, WRITE, WRITE], "the two oldest are read again"
+
+
 def test_the_time_of_an_end_is_the_ledgers_own(firestore: FirestoreLedger) -> None:
     """Our clock only counts what has passed since the claim; both ends of it are compared with times of reads."""
     ours = claim(firestore)
