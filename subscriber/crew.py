@@ -6,9 +6,9 @@ The law of this file: a task begins at once, whoever else is at work, and finds 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from queue import SimpleQueue
 
 __all__ = ["Crew"]
 
@@ -18,19 +18,28 @@ class Crew:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._idle = threading.Semaphore(0)
-        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._changed = threading.Condition()
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._idle = 0
 
     def run(self, task: Callable[[], None]) -> None:
         """Have a thread do it, which nobody waits for. What a task raises ends its thread, and nothing else."""
-        if not self._idle.acquire(blocking=False):
-            # Without arguments, because a thread holds them until it ends.
-            threading.Thread(target=self._work, name=self._name, daemon=True).start()
-        self._tasks.put(task)
+        with self._changed:
+            self._tasks.append(task)
+            if self._idle >= len(self._tasks):
+                self._changed.notify()
+                return
+        # Without arguments, because a thread holds them until it ends.
+        threading.Thread(target=self._work, name=self._name, daemon=True).start()
 
     def _work(self) -> None:
         while True:
-            task = self._tasks.get()
-            Context().run(task)
-            del task  # or what it holds would stay until the next one comes
-            self._idle.release()
+            Context().run(self._next())
+
+    def _next(self) -> Callable[[], None]:
+        with self._changed:
+            self._idle += 1
+            while not self._tasks:
+                self._changed.wait()
+            self._idle -= 1
+            return self._tasks.popleft()

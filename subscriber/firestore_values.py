@@ -11,6 +11,7 @@ from typing import Any
 __all__ = ["decode", "encode"]
 
 PLAIN_KINDS = {bool: "boolean_value", int: "integer_value", float: "double_value", str: "string_value"}
+"""In this order: a bool is an int to Python."""
 
 
 def encode(target: Any, value: Any) -> None:
@@ -29,7 +30,12 @@ def encode(target: Any, value: Any) -> None:
             for name, item in value.items():
                 encode(target.map_value.fields[name], item)
         case _:
-            setattr(target, PLAIN_KINDS[type(value)], value)
+            setattr(target, PLAIN_KINDS.get(type(value)) or _kind_of_its_like(value), value)
+
+
+def _kind_of_its_like(value: Any) -> str:
+    """Of an enumeration's member, for instance."""
+    return next(kind for plain, kind in PLAIN_KINDS.items() if isinstance(value, plain))
 
 
 def decode(value: Any) -> Any:

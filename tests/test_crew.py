@@ -39,7 +39,7 @@ def test_one_thread_does_one_task_after_the_other() -> None:
     crew.run(lambda: done.put(threading.current_thread()))
     first = done.get(timeout=SECONDS)
     for _ in range(20):
-        while not crew._idle._value:
+        while not crew._idle:
             pass
         crew.run(lambda: done.put(threading.current_thread()))
         assert done.get(timeout=SECONDS) is first

@@ -4,9 +4,9 @@ The law of this file: what a decision saw is what its write replaces; if the rec
 and all of it is done again. A commit whose answer is lost is done again too: the decision recognises its own nonce, so
 the retry is the read-back. A lost commit cannot land later, because the transaction that repeats it has moved on.
 
-Whoever ends a claim mostly knows the record: he wrote it last. Then the write alone is sent, on the condition that the
-record is still at the version that his own write made. If it is not, a transaction reads it. A claim is never granted
-or renewed so: its end is a time, and must be reckoned from the ledger's own.
+Whoever ends a claim that was never renewed knows the record: he wrote it last. Then the write alone is sent, on the
+condition that the record is still at the version that his own write made. If it is not, a transaction reads it. A claim
+is never granted or renewed so: its end is a time, and must be reckoned from the ledger's own.
 
 The transaction begins with the read (one RPC less) and asks for optimistic concurrency: a claimer killed between read
 and commit then locks nobody out. The emulator ignores that wish and locks on read, so a transaction that will not
@@ -73,8 +73,8 @@ _MISCONFIGURED = (exceptions.NotFound, exceptions.FailedPrecondition, exceptions
 _OPTIMISTIC = TransactionOptions.pb()(read_write={"concurrency_mode": TransactionOptions.ConcurrencyMode.OPTIMISTIC})
 
 _MOST_KNOWN = 2000
-# Twice the most jobs of a process. Who ends a claim takes its record out; a renewal that is told of its success after
-# that puts it back in, where it harms nobody: its version is an old one.
+# Twice the most jobs of a process. Who ends or renews a claim takes its record out, and a claim that was lost before
+# either leaves it in.
 
 _ANYHOW: Mapping[str, Any] = {}
 
@@ -103,16 +103,16 @@ class _Found(NamedTuple, Generic[D]):
 
 
 class _Known(NamedTuple):
-    """The record of a claim of ours as we wrote it last, its version, and when: Firestore's time, and our clock's."""
+    """The record as our claim made it, its version, and when: Firestore's time, and our clock's of its answer."""
 
     record: Record
     version: Any
     written_at: datetime
-    sent_at: float
+    answered_at: float
 
     def now(self) -> datetime:
-        """Firestore's time, or later by less than the write took: what has passed is counted from before it."""
-        return self.written_at + timedelta(seconds=time.monotonic() - self.sent_at)
+        """Firestore's time, or earlier by less than an answer takes: a time to come would put off who comes next."""
+        return self.written_at + timedelta(seconds=time.monotonic() - self.answered_at)
 
 
 class FirestoreLedger:
@@ -120,7 +120,7 @@ class FirestoreLedger:
 
     Threads may share it; `emulator_host` (HOST:PORT) replaces Google's endpoint. Raises ConfigError when there are no
     credentials. A read is one RPC, a transaction two: read and begin, then commit or roll back. The end of a claim is
-    one, where nobody has changed the record since we did. `deadline_seconds` bounds all tries of one call.
+    one, where nobody has changed the record since it was claimed. `deadline_seconds` bounds all tries of one call.
     """
 
     def __init__(
@@ -207,6 +207,14 @@ class FirestoreLedger:
                 return decision.answer
         return self._transact(_RECORDS, document_id, decide, ends_at)
 
+    def _remember(self, document_id: str, before: Any, now: Any, done: Any) -> None:
+        """The record of a new claim, which only its own thread knows as yet; not of a renewal, which may be late."""
+        if isinstance(now, Record) and now.state is State.CLAIMED and (before is None or before.nonce != now.nonce):
+            version, written_at = done.write_results[0].update_time, done.commit_time.ToDatetime(UTC)
+            self._known[document_id] = _Known(now, version, written_at, time.monotonic())
+            if len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+
     def _transact(
         self,
         kind: _Kind[D],
@@ -219,8 +227,9 @@ class FirestoreLedger:
         try:
             decision = decide(found.document, found.read_at)
             if decision.write:
-                self._commit(kind, document_id, decision.write, ends_at, transaction=found.transaction)
+                done = self._commit(kind, document_id, decision.write, ends_at, transaction=found.transaction)
                 committed = True
+                self._remember(document_id, found.document, decision.write, done)
             return decision.answer
         finally:
             if not committed:
@@ -252,18 +261,12 @@ class FirestoreLedger:
         *,
         transaction: bytes = b"",
         condition: Mapping[str, Any] = _ANYHOW,
-    ) -> None:
+    ) -> Any:
         """Replace the whole document: it is all there is, and one that a newer version wrote is never ours."""
         document = Document.pb()(name=self._name(kind, document_id))
         for field, value in kind.to_document(content).items():
             encode(document.fields[field], value)
-        sent_at = time.monotonic()
-        done = self._write(**self._call(ends_at), writes=[{"update": document, **condition}], transaction=transaction)
-        if isinstance(content, Record) and content.state is State.CLAIMED:
-            version, written_at = done.write_results[0].update_time, done.commit_time.ToDatetime(UTC)
-            self._known[document_id] = _Known(content, version, written_at, sent_at)
-            if len(self._known) > _MOST_KNOWN:
-                self._known.popitem(last=False)
+        return self._write(**self._call(ends_at), writes=[{"update": document, **condition}], transaction=transaction)
 
     def _roll_back(self, transaction: bytes, ends_at: float) -> None:
         """Let go of the record. If that fails, the transaction ends by itself."""
