@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import certifi
@@ -20,11 +22,21 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError
 from google.auth.transport.requests import Request
 
+from subscriber import __version__
 from subscriber.errors import ConfigError
 
 __all__ = ["Answer", "Session", "find_credentials"]
 
 _CONNECT_MS = 5_000
+
+_SILENT_SECONDS = 10
+"""Without a byte a connection is taken for dead, however long a call may last."""
+
+_RENEWAL_SECONDS = 10.0
+"""For new credentials."""
+
+_QUICK_EXIT = 322
+"""CURLOPT_QUICK_EXIT, which pycurl has no name for: a call that ends while a host is looked up waits for nobody."""
 
 _IDLE_SECONDS = 60
 """A connection that was idle for longer is not used again: a NAT or a firewall may have forgotten it. Google's own does
@@ -46,9 +58,9 @@ class Session:
 
     def __init__(self, credentials: Any, connections: int) -> None:
         self._credentials = credentials
-        self._renewal = Request()
+        self._renewal = partial(Request(), timeout=_RENEWAL_SECONDS)
         self._idle: deque[Any] = deque(maxlen=connections)
-        self._trusted = _trusted_certificates()
+        self._usual = _usual_options()
 
     def ask(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, seconds: float
@@ -77,7 +89,8 @@ class Session:
         try:
             curl.perform()
         except pycurl.error as error:
-            raise ConnectionError(f"{method} {url.partition('?')[0]}: {curl.errstr()}") from error
+            told = curl.errstr() or error.args[-1:]
+            raise ConnectionError(f"{method} {url.partition('?')[0]}: {told}") from error
         answer = Answer(curl.getinfo(pycurl.RESPONSE_CODE), sink.getvalue())
         curl.reset()  # of its options, and so of the bodies; the connection stays
         self._idle.append(curl)
@@ -89,19 +102,31 @@ class Session:
             curl = self._idle.pop()
         except IndexError:
             curl = pycurl.Curl()
-        curl.setopt(pycurl.CAINFO, self._trusted)  # libcurl itself looks for the environment's proxy
-        curl.setopt(pycurl.NOSIGNAL, 1)  # its time limits would otherwise be signals, which are the process's
-        curl.setopt(pycurl.CONNECTTIMEOUT_MS, _CONNECT_MS)
-        curl.setopt(pycurl.MAXAGE_CONN, _IDLE_SECONDS)
-        curl.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
-        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)  # a connection serves one call at a time anyway
+        for option, value in self._usual.items():
+            curl.setopt(option, value)
         return curl
 
 
-def _trusted_certificates() -> str:
-    """The file that the environment names, else the usual one: as `requests` has it."""
+def _usual_options() -> dict[int, Any]:
+    """Those of every call. For the environment's proxy libcurl itself looks, and for no configuration of its own."""
+    # The certificates that the environment names, else the usual ones: as `requests` has it, for a proxy too.
     named = requests.Session().merge_environment_settings("https://", {}, None, None, None)["verify"]
-    return named if isinstance(named, str) else certifi.where()
+    trusted = named if isinstance(named, str) else certifi.where()
+    folder = Path(trusted).is_dir()
+    return {
+        pycurl.CAPATH if folder else pycurl.CAINFO: trusted,
+        pycurl.PROXY_CAPATH if folder else pycurl.PROXY_CAINFO: trusted,
+        pycurl.USERAGENT: f"subscriber/{__version__}",
+        pycurl.NOSIGNAL: 1,  # its time limits would otherwise be signals, which are the process's
+        pycurl.CONNECTTIMEOUT_MS: _CONNECT_MS,
+        pycurl.LOW_SPEED_LIMIT: 1,
+        pycurl.LOW_SPEED_TIME: _SILENT_SECONDS,
+        pycurl.MAXAGE_CONN: _IDLE_SECONDS,
+        pycurl.BUFFERSIZE: _BUFFER_BYTES,
+        pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,  # a connection serves one call at a time anyway
+        pycurl.PATH_AS_IS: 1,  # dots in a path may be an object's name
+        _QUICK_EXIT: 1,
+    }
 
 
 def find_credentials(scopes: Sequence[str], *, emulator: bool) -> Any:

@@ -53,11 +53,14 @@ class StorageApi:
         """The resource of the live generation."""
         return _resource(self._call("GET", self._url("storage", bucket, name, f"fields={_FIELDS}")))
 
-    def download(self, bucket: str, name: str, generation: int, start: int = 0, size: int | None = None) -> bytes:
-        """What is stored, as it is stored: all of it, or at most `size` bytes from `start` on."""
+    def download(self, bucket: str, name: str, generation: int, size: int, start: int | None = None) -> bytes:
+        """What is stored, as it is stored: all of its `size` bytes, or so many from `start` on."""
         url = self._url("download/storage", bucket, name, f"alt=media&generation={generation}")
-        wanted = {} if size is None else {"Range": f"bytes={start}-{start + size - 1}"}
-        return self._call("GET", url, _RAW | wanted, expected=size or 0)
+        wanted = {} if start is None else {"Range": f"bytes={start}-{start + size - 1}"}
+        data = self._call("GET", url, _RAW | wanted, expected=size)
+        if len(data) != size:
+            raise OSError(f"{len(data)} bytes of gs://{bucket}/{name} came, and not {size}")
+        return data
 
     def upload(
         self,
@@ -104,7 +107,7 @@ class StorageApi:
 
     def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, seconds: float) -> bytes:
         answer = self._session.ask(method, url, headers, body, seconds=seconds)
-        if answer.status >= 300:
+        if not 200 <= answer.status < 300:
             told = f"{method} {url.partition('?')[0]}: {_said(answer.body)}"
             raise from_http_status(answer.status, told)  # type: ignore[no-untyped-call]
         return answer.body

@@ -134,15 +134,16 @@ class GcsObjects:
         Raw: what was uploaded as `Content-Encoding: gzip` stays compressed. The server's unpacking would ignore ranges
         (a broken download could not go on), skip the checksum and have no bound on its size.
         """
-        data = self._download(info)
+        data = self._download(info, info.size)
         if info.md5 and info.md5 != base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode():
             raise Transient("storage_error", f"what came of gs://{info.bucket}/{info.name} does not have its checksum")
         return data
 
     def read_range(self, info: ObjectInfo, offset: int, size: int) -> bytes:
         """As `read`, of `size` bytes from `offset`; fewer at the object's end. Raises as `read` does."""
-        # No checksum comes with a range; TLS and the pinned generation are what a range has.
-        return self._download(info, offset, size)
+        # No checksum comes with a range; TLS, its length and the pinned generation are what it has.
+        there = min(size, info.size - offset)
+        return self._download(info, there, offset) if there > 0 else b""
 
     def write(
         self,
@@ -189,10 +190,10 @@ class GcsObjects:
             for blob in self._client.list_blobs(self._bucket(bucket), **place, **self._bounds):
                 yield _info(blob._properties)  # noqa: SLF001 - the resource, as the other calls give it
 
-    def _download(self, info: ObjectInfo, start: int = 0, size: int | None = None) -> bytes:
+    def _download(self, info: ObjectInfo, size: int, start: int | None = None) -> bytes:
         with self._edge(info.bucket, "storage.objects.get"):
             try:
-                return self._api.download(info.bucket, info.name, info.generation, start, size)
+                return self._api.download(info.bucket, info.name, info.generation, size, start)
             except api.NotFound as error:
                 raise Gone(f"generation {info.generation} of gs://{info.bucket}/{info.name} is gone") from error
 
@@ -252,9 +253,9 @@ def _info(resource: Mapping[str, Any]) -> ObjectInfo:
         name=resource["name"],
         generation=int(resource["generation"]),
         size=int(resource["size"]),
-        content_type=resource.get("contentType", ""),
-        md5=resource.get("md5Hash", ""),  # composite objects have none
-        metadata=resource.get("metadata", {}),
+        content_type=resource.get("contentType") or "",
+        md5=resource.get("md5Hash") or "",  # composite objects have none
+        metadata=resource.get("metadata") or {},
         created_at=datetime.fromisoformat(resource["timeCreated"]),
     )
 
