@@ -21,6 +21,7 @@ from subscriber.audio.memory import give_large_buffers_back
 from subscriber.audio.pool import KEPT_SECONDS, DecoderPool
 from subscriber.budget import BudgetPurse, BudgetTerms
 from subscriber.config import ConfigErrors, Settings
+from subscriber.descriptors import allow_many
 from subscriber.drain import Drain
 from subscriber.endings import Endings, RetryPolicy
 from subscriber.errors import ConfigError, NeighbourDown
@@ -102,6 +103,7 @@ class Daemon:
     def serve(self, *, web: bool = True) -> None:
         """Check, pull, and drain on the first event. Raises ConfigErrors for what only configuration can mend."""
         give_large_buffers_back()
+        allow_many()
         with ExitStack() as parts:
             parts.enter_context(self.decoders)
             if self._purse:

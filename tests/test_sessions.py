@@ -16,13 +16,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pycurl
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from google.auth.credentials import AnonymousCredentials, Credentials
+from google.auth.exceptions import TransportError
 
+from subscriber import sessions
 from subscriber.emulators import free_port
 from subscriber.errors import ConfigError
 from subscriber.sessions import Answer, Session, find_credentials
@@ -168,6 +171,18 @@ def test_a_server_that_does_not_answer_in_time_is_given_up() -> None:
         ask(f"http://127.0.0.1:{deaf.getsockname()[1]}/", seconds=0.05)
 
 
+def test_a_server_that_falls_silent_is_given_up_however_long_the_call_may_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_SILENT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as deaf, pytest.raises(ConnectionError, match="too slow"):
+        ask(f"http://127.0.0.1:{deaf.getsockname()[1]}/", "POST", bytes(100), seconds=60)
+
+
+def test_dots_in_a_path_are_sent_as_they_are() -> None:
+    with answering(OK) as peer:
+        ask(f"{peer.url}/b/bucket/o/..")
+    assert peer.asked[0][1] == "/b/bucket/o/.."
+
+
 def test_an_answer_that_ends_too_soon_is_none() -> None:
     cut_off = (200, {"Content-Length": "9", "Connection": "close"}, b"a")
     with answering(cut_off) as peer, pytest.raises(ConnectionError):
@@ -185,6 +200,25 @@ def test_each_call_is_authorised_and_a_401_renews_the_credentials_once() -> None
         ours = Session(Passing(), 1)
         assert [ours.ask("GET", f"{peer.url}/", {}, seconds=SECONDS).status for _ in range(2)] == [200, 401]
     assert peer.told("Authorization") == ["Bearer 0", "Bearer 1", "Bearer 1", "Bearer 2"]
+
+
+class Asking(Passing):
+    """Credentials that must ask for a token first."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url = url
+
+    def before_request(self, request: Any, *_: Any) -> None:
+        request(url=self.url, method="POST")
+
+
+def test_a_server_of_tokens_that_does_not_answer_holds_no_call_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_RENEWAL_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        ours = Session(Asking(f"http://127.0.0.1:{deaf.getsockname()[1]}/"), 1)
+        with pytest.raises(TransportError, match="timed out"):
+            ours.ask("GET", "http://127.0.0.1:1/", {}, seconds=SECONDS)
 
 
 def test_the_environments_proxy_is_asked_instead(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,6 +266,15 @@ def test_certificates_are_those_that_the_environment_names(certificate: Path, mo
         assert not peer.asked, "a server that nobody vouches for hears nothing"
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
         assert ask(f"{peer.url}/").body == OK[2]
+
+
+def test_a_folder_of_certificates_is_one_for_servers_and_for_proxies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+    options = sessions._usual_options()
+    assert options[pycurl.CAPATH] == options[pycurl.PROXY_CAPATH] == str(tmp_path)
+    assert not {pycurl.CAINFO, pycurl.PROXY_CAINFO} & options.keys()
 
 
 def test_without_credentials_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+from google.api_core.retry import Retry
 from google.cloud.storage import Bucket
 
+from subscriber import sessions
 from subscriber.adapters import gcs
 from subscriber.adapters.gcs import GcsObjects
 from subscriber.errors import (
@@ -25,6 +28,7 @@ from subscriber.errors import (
     Transient,
 )
 from subscriber.model import ObjectInfo
+from subscriber.storage_api import StorageApi
 from tests.stores import Store
 from tests.valve import Valve
 
@@ -199,6 +203,48 @@ def test_what_came_of_an_object_is_compared_with_its_checksum(script: Script) ->
     store = script.say((200, "damaged"))
     with pytest.raises(Transient, match="checksum"):
         store.objects.read(ObjectInfo("bucket", "a", 1, 7, md5="AAAAAAAAAAAAAAAAAAAAAA=="))
+
+
+def test_a_range_of_another_length_than_was_asked_for_is_no_answer(script: Script) -> None:
+    """Such as of a proxy that does not know ranges: the decoder would take other bytes for those that it wanted."""
+    store = script.say((200, "the whole object"))
+    for offset, size in [(4, 5), (0, 100)]:
+        with pytest.raises(NeighbourDown, match="16 bytes of gs://bucket/a came"):
+            store.objects.read_range(ObjectInfo("bucket", "a", 1, 200), offset, size)
+
+
+def test_nothing_is_asked_for_behind_an_objects_end(script: Script) -> None:
+    assert script.objects.read_range(ObjectInfo("bucket", "a", 1, 7), 7, 5) == b""
+    assert not script.asked
+
+
+def test_what_a_server_calls_null_is_nothing(script: Script) -> None:
+    about = '"bucket": "b", "name": "n", "generation": "1", "size": "2", "timeCreated": "2026-11-01T12:00:00Z"'
+    script.say((200, f'{{{about}, "metadata": null, "md5Hash": null, "contentType": null}}'))
+    live = script.objects.stat("b", "n")
+    assert live
+    assert (live.metadata, live.md5, live.content_type, live.size) == ({}, "", "", 2)
+
+
+class Watched:
+    """In the place of a session."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.seconds: list[float] = []
+
+    def ask(self, *_: object, seconds: float) -> sessions.Answer:
+        self.seconds.append(seconds)
+        return sessions.Answer(200, self.body)
+
+
+def test_a_call_may_take_as_long_as_its_bytes_do() -> None:
+    """Else a large object on a slow line would never come, and each try would count as an outage."""
+    session: Any = Watched(bytes(1000))
+    api = StorageApi(session, "http://a", user_project=None, retry=Retry(), seconds=10.0, slowest=100)
+    api.download("bucket", "a", 1, 1000)
+    api.download("bucket", "a", 1, 1000, start=5000)
+    assert session.seconds == [20.0, 20.0]
 
 
 def test_requests_are_billed_to_the_project_that_shall_pay(script: Script) -> None:
