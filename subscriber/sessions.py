@@ -89,8 +89,7 @@ class Session:
         try:
             curl.perform()
         except pycurl.error as error:
-            told = curl.errstr() or error.args[-1:]
-            raise ConnectionError(f"{method} {url.partition('?')[0]}: {told}") from error
+            raise ConnectionError(f"{method} {url.partition('?')[0]}: {curl.errstr() or error}") from error
         answer = Answer(curl.getinfo(pycurl.RESPONSE_CODE), sink.getvalue())
         curl.reset()  # of its options, and so of the bodies; the connection stays
         self._idle.append(curl)
