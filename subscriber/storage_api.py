@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import uuid
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -76,7 +75,7 @@ class StorageApi:
         digest = hashlib.md5(data, usedforsecurity=False).digest()
         about = {"name": name, "contentType": content_type, "metadata": dict(metadata)}
         about["md5Hash"] = base64.b64encode(digest).decode()
-        boundary = uuid.uuid4().hex
+        boundary = digest.hex()  # nothing holds its own digest
         body = b"\r\n".join(
             (
                 f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n".encode(),

@@ -27,6 +27,7 @@ from subscriber.audio.wire import (
     PCM,
     RANGE,
     READ,
+    READ_AHEAD_BYTES,
     SAMPLE_BYTES,
     SAMPLE_RATE,
     Link,
@@ -145,10 +146,12 @@ class Decoding:
             skip = max(0, skip - len(payload))
 
     def _begin(self) -> Facts:
+        head = self._source.read(0, READ_AHEAD_BYTES)
         self._decoder.socket.settimeout(self._limits.silence_seconds)
         try:
             with suppress(OSError):  # a decoder that is dead already is met by who reads next
-                self._decoder.link.send_json(JOB, {"size": self._source.size, **asdict(self._limits)})
+                self._decoder.link.send_json(JOB, {"size": self._source.size, **asdict(self._limits)}, more=True)
+                self._decoder.link.send(DATA, head)
             kind, payload = self._next()
             if kind != OPENED:
                 self._crashed(f"says {kind!r}")

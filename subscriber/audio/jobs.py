@@ -15,13 +15,10 @@ from typing import Any, BinaryIO, NoReturn, cast
 
 from subscriber.audio.decoder import decode
 from subscriber.audio.facts import Facts
-from subscriber.audio.wire import DATA, DONE, FAILED, OPENED, PCM, RANGE, READ, Link, ProtocolError
+from subscriber.audio.wire import DATA, DONE, FAILED, OPENED, PCM, RANGE, READ, READ_AHEAD_BYTES, Link, ProtocolError
 from subscriber.errors import Permanent
 
 __all__ = ["FAULTS", "serve"]
-
-READ_AHEAD_BYTES = 256 * 1024
-"""FFmpeg mostly asks for 32 KiB at a time; an uncompressed hour would be 20,000 questions."""
 
 OPEN_FILES = 64
 """A decoder opens none; Python opens a few when it imports."""
@@ -36,26 +33,27 @@ def serve(sock: socket.socket, fault: str | None) -> int:
     link = Link(sock)
     try:
         while time.process_time() < OLD_CPU_SECONDS:
-            _, job = link.receive()
-            link.send_json(*_verdict(link, json.loads(job), fault))
+            (_, job), (_, head) = link.receive(), link.receive()
+            link.send_json(*_verdict(link, json.loads(job), head, fault))
     except (EOFError, OSError, ProtocolError):
         return 1
     return 0
 
 
-def _verdict(link: Link, job: dict[str, Any], fault: str | None) -> tuple[bytes, dict[str, Any]]:
+def _verdict(link: Link, job: dict[str, Any], head: bytes, fault: str | None) -> tuple[bytes, dict[str, Any]]:
     _limit(job["cpu_seconds"], job["memory_bytes"])
+    short = job["size"] <= len(head)  # decoded in a moment: all that is said of it goes out at once
 
     def opened(facts: Facts) -> None:
-        link.send_json(OPENED, asdict(facts))
+        link.send_json(OPENED, asdict(facts), more=short)
 
     def hear(pcm: bytes) -> None:
         if fault:
             FAULTS[fault]()
-        link.send(PCM, pcm)
+        link.send(PCM, pcm, more=short)
 
     try:
-        file = cast("BinaryIO", _RemoteFile(link, job["size"]))
+        file = cast("BinaryIO", _RemoteFile(link, job["size"], head))
         return DONE, asdict(decode(file, job["max_audio_seconds"], opened, hear))
     except Permanent as verdict:
         return FAILED, {"reason": verdict.reason, "message": str(verdict)}
@@ -84,14 +82,16 @@ def _limit_memory(size: int) -> None:
 class _RemoteFile:
     """The object, read through the daemon. FFmpeg asks little and often; the daemon is asked for more and seldom."""
 
-    def __init__(self, link: Link, size: int) -> None:
+    def __init__(self, link: Link, size: int, head: bytes) -> None:
         self._link = link
         self._size = size
         self._position = 0
-        self._ahead = b""
+        self._ahead = head
         self._ahead_from = 0
 
     def read(self, size: int) -> bytes:
+        if self._position >= self._size:
+            return b""  # and what was read ahead stays: a container's head is looked at once more at the end
         start = self._position - self._ahead_from
         if not 0 <= start < len(self._ahead):
             self._ahead, self._ahead_from, start = self._fetch(), self._position, 0
@@ -109,8 +109,6 @@ class _RemoteFile:
     def _fetch(self) -> bytes:
         # FFmpeg takes a cover or an index in one go, of any size, and is content with less than it asked for.
         size = min(READ_AHEAD_BYTES, self._size - self._position)
-        if size <= 0:
-            return b""
         try:
             self._link.send(READ, RANGE.pack(self._position, size))
             kind, data = self._link.receive()

@@ -43,7 +43,7 @@ KEPT_SECONDS = 10.0
 least gets it, so that those that are one too many grow old."""
 
 PATIENCE_SECONDS = 0.1
-"""How long a file waits for one of so many to get free before it gets one more: they may all be at long files."""
+"""How long none of so many gets free before a file that waits has one more forked: they may all be at long files."""
 
 
 class DecoderPool:
@@ -59,7 +59,7 @@ class DecoderPool:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._kept: list[Decoder] = []
-        self._at_work = 0
+        self._at_work = self._done = 0
 
     def __enter__(self) -> Self:
         """Start at once: what is missing in an installation shows before there is work."""
@@ -83,8 +83,7 @@ class DecoderPool:
         if not source.size:
             raise Permanent("empty", "the object holds no bytes")
         with self._changed:
-            if self._at_work >= KEPT:
-                self._changed.wait_for(lambda: self._kept, PATIENCE_SECONDS)
+            self._await_kept()
             decoder = self._kept.pop() if self._kept else self._fork()
             self._at_work += 1
         return Decoding(decoder, source, limits or Limits(), fork=self._fork, let_go=self._let_go)
@@ -109,6 +108,13 @@ class DecoderPool:
                     self._process.wait()
             self._process = self._control = None
 
+    def _await_kept(self) -> None:
+        """Where so many are at work, wait for one to get free, as long as any does."""
+        before = -1
+        while self._at_work >= KEPT and not self._kept and before != self._done:
+            before = self._done
+            self._changed.wait(PATIENCE_SECONDS)
+
     def _fork(self) -> Decoder:
         """A decoder that has seen no file."""
         link, its_link = socket.socketpair()
@@ -123,11 +129,12 @@ class DecoderPool:
         decoder.used = True
         with self._changed:
             self._at_work -= 1
+            self._done += 1
+            self._changed.notify()
             keep = keep and self._process is not None and len(self._kept) < KEPT
             if keep:
                 decoder.idle_since = self._clock()
                 self._kept.append(decoder)
-                self._changed.notify()
         if not keep:
             decoder.close()
 

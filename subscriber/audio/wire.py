@@ -22,6 +22,7 @@ __all__ = [
     "PCM",
     "RANGE",
     "READ",
+    "READ_AHEAD_BYTES",
     "SAMPLE_BYTES",
     "SAMPLE_RATE",
     "Link",
@@ -34,7 +35,10 @@ SAMPLE_RATE = 16_000
 SAMPLE_BYTES = 2
 """Signed, little-endian."""
 
-# The daemon's: what to do (JSON), and the bytes that were asked for.
+READ_AHEAD_BYTES = 256 * 1024
+"""FFmpeg mostly asks for 32 KiB at a time; an uncompressed hour would be 20,000 questions."""
+
+# The daemon's: what to do (JSON), which the file's first READ_AHEAD_BYTES follow, and the bytes that were asked for.
 JOB, DATA = b"J", b"D"
 # The decoder's: a range that it needs, what the container says of itself (JSON), PCM, and how it ended (JSON).
 READ, OPENED, PCM, DONE, FAILED = b"R", b"O", b"P", b"E", b"F"
@@ -47,6 +51,9 @@ LONGEST_FRAME_BYTES = 2**20
 
 _HEADER = struct.Struct("<cI")
 
+_BUFFER_BYTES = 64 * 1024
+"""What is taken from the socket at once: all that a short file has to say. Each look waits for Python's lock twice."""
+
 
 class ProtocolError(Exception):
     """The other side says what nobody should say."""
@@ -57,15 +64,19 @@ class Link:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self._kept = b""
+        self._come = bytearray()
 
-    def send(self, kind: bytes, payload: bytes | bytearray | memoryview = b"") -> None:
-        """Send one frame of at most LONGEST_FRAME_BYTES."""
-        self._socket.sendall(_HEADER.pack(kind, len(payload)))
-        self._socket.sendall(payload)
+    def send(self, kind: bytes, payload: bytes = b"", *, more: bool = False) -> None:
+        """Send one frame of at most LONGEST_FRAME_BYTES; with `more` a small one goes out with the next."""
+        frames = b"".join((self._kept, _HEADER.pack(kind, len(payload)), payload))
+        self._kept = frames if more and len(frames) < _BUFFER_BYTES else b""
+        if not self._kept:
+            self._socket.sendall(frames)
 
-    def send_json(self, kind: bytes, value: dict[str, Any]) -> None:
+    def send_json(self, kind: bytes, value: dict[str, Any], *, more: bool = False) -> None:
         """Send one frame of JSON."""
-        self.send(kind, json.dumps(value).encode())
+        self.send(kind, json.dumps(value).encode(), more=more)
 
     def receive(self) -> tuple[bytes, bytes]:
         """Wait for the next frame: its kind and its payload."""
@@ -79,11 +90,10 @@ class Link:
         self._socket.close()
 
     def _exactly(self, size: int) -> bytes:
-        data = bytearray(size)
-        view = memoryview(data)
-        while view:
-            got = self._socket.recv_into(view)
-            if not got:
+        while len(self._come) < size:
+            if not (came := self._socket.recv(_BUFFER_BYTES)):
                 raise EOFError
-            view = view[got:]
-        return bytes(data)
+            self._come += came
+        data = bytes(self._come[:size])
+        del self._come[:size]
+        return data

@@ -8,7 +8,9 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import pytest
 
 from subscriber.audio.decoding import Decoding
 from subscriber.audio.facts import Limits
-from subscriber.audio.pool import ENVIRONMENT, KEPT, KEPT_SECONDS, DecoderPool
+from subscriber.audio.pool import ENVIRONMENT, KEPT, KEPT_SECONDS, PATIENCE_SECONDS, DecoderPool
 from subscriber.audio.verdicts import facts_of, permanent_of
 from subscriber.errors import Permanent, Transient
 from tests.audio.making import RATE, Memory, decoded, recording, speech
@@ -143,6 +145,48 @@ def test_no_more_processes_are_kept_than_a_few(pool: DecoderPool) -> None:
         for pieces in [iter(open_ones.enter_context(pool.open(long_file()))) for _ in range(KEPT + 1)]:
             list(pieces)
         until(lambda: len(children(pool.pid)) <= KEPT, "the one too many has ended")
+
+
+def test_a_file_waits_while_decoders_get_free_and_has_one_forked_when_none_does(pool: DecoderPool) -> None:
+    class Waited(threading.Condition):
+        """Five times another file is done meanwhile, which another one takes the decoder of; then none."""
+
+        waits = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout == PATIENCE_SECONDS
+            self.waits += 1
+            pool._done += self.waits <= 5
+            return False
+
+    with ExitStack() as open_ones:
+        for _ in range(KEPT):
+            open_ones.enter_context(pool.open(long_file()))
+        pool._changed = waited = Waited()
+        open_ones.enter_context(pool.open(long_file()))
+        assert waited.waits == 6
+        assert len(children(pool.pid)) == KEPT + 1
+
+
+def test_the_end_of_a_file_lets_the_next_one_begin_also_where_its_process_ends(
+    pool: DecoderPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subscriber.audio.pool.PATIENCE_SECONDS", 60.0)
+
+    class Told(threading.Condition):
+        waited_for = threading.Event()
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.waited_for.set()
+            return super().wait(timeout)
+
+    pool._changed = told = Told()
+    with ExitStack() as open_ones, ThreadPoolExecutor() as other:
+        first, *_ = [open_ones.enter_context(pool.open(long_file())) for _ in range(KEPT)]
+        begun = other.submit(pool.open, long_file())
+        assert told.waited_for.wait(20)
+        first.close()
+        begun.result(20).close()
 
 
 class Clock:
