@@ -31,6 +31,8 @@ _LONGEST_STACK = 8000
 _MOST_ITEMS = 50
 _SHORTEST_SECRET = 8  # a local server's key may be "none": masking that word would spoil every line
 _SECRET_LOOKS = re.compile(r"\bsk-[\w-]{12,}|(?<=Bearer )[\w.~+/=-]+|(?<=Signature=)[\w%+/=-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # a name may hold what moves a terminal's cursor, or begins a line
+_CONTROL_IN_STACK = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _CONTEXT: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,
@@ -74,7 +76,7 @@ def configure(
     handler.setFormatter(
         ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
-            processors=[ProcessorFormatter.remove_processors_meta, _Clean(secrets), last],
+            processors=[ProcessorFormatter.remove_processors_meta, _Clean(secrets, terminal=console), last],
         )
     )
     _connect(handler)
@@ -94,9 +96,10 @@ def _connect(handler: logging.Handler) -> None:
 
 
 class _Clean:
-    """Masks secrets and cuts what is long, in every value and however deep."""
+    """Masks secrets and cuts what is long, in every value and however deep; for a terminal also what would steer it."""
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    def __init__(self, secrets: Iterable[str], *, terminal: bool) -> None:
+        self._terminal = terminal  # JSON has escapes of its own
         known = [re.escape(secret) for secret in secrets if len(secret) >= _SHORTEST_SECRET]
         self._secret = re.compile("|".join([*known, _SECRET_LOOKS.pattern]))
 
@@ -104,7 +107,7 @@ class _Clean:
         stack = event.pop("exception", None)
         cleaned: EventDict = {name: self._value(value) for name, value in event.items()}
         if stack:  # its end says what happened
-            cleaned["exception"] = self._secret.sub(MASK, stack)[-_LONGEST_STACK:]
+            cleaned["exception"] = self._text(stack, _CONTROL_IN_STACK)[-_LONGEST_STACK:]
         return cleaned
 
     def _value(self, value: Any) -> Any:
@@ -114,8 +117,12 @@ class _Clean:
             return {str(name): self._value(inner) for name, inner in [*value.items()][:_MOST_ITEMS]}
         if isinstance(value, list | tuple | set | frozenset):
             return [self._value(inner) for inner in [*value][:_MOST_ITEMS]]
-        text = self._secret.sub(MASK, str(value))
+        text = self._text(str(value), _CONTROL)
         return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}… ({len(text)} characters)"
+
+    def _text(self, text: str, control: re.Pattern[str]) -> str:
+        masked = self._secret.sub(MASK, text)
+        return control.sub(lambda found: f"\\x{ord(found[0]):02x}", masked) if self._terminal else masked
 
 
 def _cloud_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

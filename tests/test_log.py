@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -97,6 +98,19 @@ def test_no_secret_is_ever_in_a_line_whoever_wrote_it(stream: io.StringIO) -> No
     for secret in (KEY, OTHER_SECRET, "ab12cd"):
         assert secret not in stream.getvalue()
     assert stream.getvalue().count("***") >= 8
+
+
+def test_what_a_stranger_named_neither_steers_a_terminal_nor_begins_a_line(stream: io.StringIO) -> None:
+    configure("info", "console", stream=stream)
+    try:
+        fail("\x1b[2J\x07")
+    except RuntimeError:
+        get_logger().exception("failed\r\x1b[2K", job="gs://in/\x1b]0;title\x07\n2026", nested=["\x9b2J"])
+    first, *stack = stream.getvalue().splitlines()
+    for told in (r"failed\x0d\x1b[2K", r"\x1b]0;title", r"\x07", r"\x0a2026", r"\x9b2J"):
+        assert told in first
+    assert any(line.endswith(r"RuntimeError: \x1b[2J\x07") for line in stack)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", stream.getvalue())
 
 
 def test_a_line_that_cannot_be_written_is_dropped_in_silence_not_shown_unmasked(
