@@ -52,7 +52,8 @@ LONGEST_FRAME_BYTES = 2**20
 _HEADER = struct.Struct("<cI")
 
 _BUFFER_BYTES = 64 * 1024
-"""What is taken from the socket at once: all that a short file has to say. Each look waits for Python's lock twice."""
+"""What is taken from the socket at once, and the most that is kept for the next frame: all that a second of sound has
+to say. Each look waits for Python's lock twice."""
 
 
 class ProtocolError(Exception):
