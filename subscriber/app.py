@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from subscriber.acks import Acks
 from subscriber.arrival import Arrivals
 from subscriber.audio.facts import Limits
 from subscriber.audio.memory import give_large_buffers_back
@@ -96,7 +97,8 @@ class Daemon:
         self.solitude = Solitude(self.claims, self.drain)
         self._owner = f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
         self._transcriber, self._purse = self._within_budget()
-        self.settler = Settler(adapters.source, self.leases, metrics)
+        self.acks = Acks(adapters.source, metrics)
+        self.settler = Settler(self.acks, self.leases, metrics)
         self._speech = self._compose_speech()
         self.worker = self._worker()
 
@@ -110,6 +112,7 @@ class Daemon:
                 parts.enter_context(self._purse)
             parts.enter_context(self.leases)
             parts.enter_context(self.claims)
+            parts.enter_context(self.acks)
             if web:
                 status = self.status if self._settings.status_page == "on" else None
                 parts.enter_context(

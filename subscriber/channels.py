@@ -5,7 +5,7 @@ The law of this file: a dead connection ends by itself, within the deadline of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import grpc
@@ -63,7 +63,7 @@ def rpc(
     retries and timeouts around the same call: we use none of them, and they cost as much again. `routed_by` is the
     field by which Google's front ends route; its value is sent as that client sends it.
 
-    Returns `call(timeout, metadata=(), **fields)`, which gives the answer, or a list of answers where they are
+    Returns `call(timeout, metadata=(), **fields)`, which gives the answer, or yields the answers where they are
     `streamed`. It raises GoogleAPICallError.
     """
     stub = (channel.unary_stream if streamed else channel.unary_unary)(
@@ -73,10 +73,15 @@ def rpc(
     def call(timeout: float, metadata: Sequence[tuple[str, str]] = (), **fields: Any) -> Any:
         routing = to_grpc_metadata(((routed_by, fields[routed_by]),))  # type: ignore[no-untyped-call]
         try:
-            answered = stub(request(**fields), timeout=timeout, metadata=(routing, *metadata))
-            # To the stream's end, also with the answer in hand: until a call's status is taken gRPC holds 17 KB of it.
-            return list(answered) if streamed else answered
+            return stub(request(**fields), timeout=timeout, metadata=(routing, *metadata))
         except grpc.RpcError as error:
             raise from_grpc_error(error) from error  # type: ignore[no-untyped-call]
 
-    return call
+    def stream(*how: Any, **fields: Any) -> Iterator[Any]:
+        """To be taken to its end, also with all in hand: until a call's status is taken gRPC holds 17 KB of it."""
+        try:
+            yield from call(*how, **fields)
+        except grpc.RpcError as error:
+            raise from_grpc_error(error) from error  # type: ignore[no-untyped-call]
+
+    return stream if streamed else call

@@ -22,7 +22,7 @@ from subscriber.metrics import Metrics
 from subscriber.model import Claim, Delivery, Progress
 from subscriber.ports import Ledger, Source
 
-__all__ = ["ClaimKeeper", "HeldClaim", "Keeper", "LeaseKeeper"]
+__all__ = ["ClaimKeeper", "HeldClaim", "Keeper", "LeaseKeeper", "batches"]
 
 RENEWALS_A_TERM = 3
 """A lease or claim is renewed at a third of its length: two renewals may fail before it ends."""
@@ -114,19 +114,19 @@ class LeaseKeeper(Keeper):
         with self._lock:
             return list(self._held.values())
 
-    def take(self, deliveries: Sequence[Delivery]) -> list[tuple[str, list[str]]]:
-        """Stop renewing these; their newest ack ids in batches by subscription."""
+    def take(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Stop renewing these; the same with their newest ack ids."""
         with self._lock:
-            return list(_batches([self._held.pop(delivery.key, delivery) for delivery in deliveries]))
+            return [self._held.pop(delivery.key, delivery) for delivery in deliveries]
 
     def defer(self, deliveries: Sequence[Delivery], seconds: int) -> None:
         """Stop renewing and have Pub/Sub deliver again after `seconds` (0 to 600). Raises SubscriberError.
 
         Waits for a renewal on the wire: sent before, it could arrive after and hold the message for a whole lease.
         """
-        batches = self.take(deliveries)
+        taken = self.take(deliveries)
         with self._on_the_wire:
-            for subscription, ack_ids in batches:
+            for subscription, ack_ids in batches(taken):
                 self._source.extend(subscription, ack_ids, seconds)
 
     def turn(self) -> None:
@@ -136,7 +136,7 @@ class LeaseKeeper(Keeper):
 
     def _extend(self, deliveries: Iterable[Delivery]) -> None:
         ok = True
-        for subscription, ack_ids in _batches(deliveries):
+        for subscription, ack_ids in batches(deliveries):
             ok &= self._renew(subscription, ack_ids)
         if ok:
             self._last_success = time.monotonic()
@@ -283,7 +283,7 @@ class ClaimKeeper(Keeper):
             self._renewing.discard(held.claim.nonce)
 
 
-def _batches(deliveries: Iterable[Delivery]) -> Iterator[tuple[str, list[str]]]:
+def batches(deliveries: Iterable[Delivery]) -> Iterator[tuple[str, list[str]]]:
     """Subscription and ack ids, at most BATCH of them a request."""
     by_subscription: dict[str, list[str]] = defaultdict(list)
     for delivery in deliveries:

@@ -6,16 +6,13 @@ The law of this file: a message is acked only after its outcome is durable.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum
-from functools import partial
 
-from subscriber.errors import SubscriberError
+from subscriber.acks import Acks, telling
 from subscriber.lease import LeaseKeeper
-from subscriber.log import get_logger
 from subscriber.metrics import Metrics
 from subscriber.model import Delivery, Ending, Outcome, Record
-from subscriber.ports import Source
 
 __all__ = ["SETTLEMENT", "Settlement", "Settler"]
 
@@ -61,11 +58,10 @@ if missing := set(Outcome) - set(SETTLEMENT):  # pragma: no cover
 class Settler:
     """Applies the table. What Pub/Sub does not hear is harmless: the message comes again and meets its record."""
 
-    def __init__(self, source: Source, leases: LeaseKeeper, metrics: Metrics) -> None:
-        self._source = source
+    def __init__(self, acks: Acks, leases: LeaseKeeper, metrics: Metrics) -> None:
+        self._acks = acks
         self._leases = leases
         self._metrics = metrics
-        self._log = get_logger()
 
     def settle(self, deliveries: Sequence[Delivery], ending: Ending) -> None:
         """Settle all deliveries of a job alike; the first one was in work, the others only waited.
@@ -81,29 +77,16 @@ class Settler:
             first = delivery is deliveries[0]
             outcome = Outcome.DUPLICATE if ending.outcome is Outcome.TRANSCRIBED and not first else ending.outcome
             self._metrics.deliveries.labels(outcome).inc()
-        with self._metrics.stage_seconds.labels("settle").time():
-            match SETTLEMENT[ending.outcome]:
-                case Settlement.ACK:
-                    self._tell("ack", deliveries, self._ack)
-                case Settlement.DEFER | Settlement.PARK:
-                    # A delivery that finds no place to park is deferred instead.
-                    seconds = min(math.ceil(ending.retry_after_seconds), LONGEST_DEFER_SECONDS)
-                    self._tell("defer", deliveries, partial(self._leases.defer, seconds=seconds))
-                case Settlement.LEAVE:
-                    self._leases.take(deliveries)
-
-    def _ack(self, deliveries: Sequence[Delivery]) -> None:
-        for subscription, ack_ids in self._leases.take(deliveries):
-            self._source.ack(subscription, ack_ids)
-
-    def _tell(self, kind: str, deliveries: Sequence[Delivery], tell: Callable[[Sequence[Delivery]], None]) -> None:
-        try:
-            tell(deliveries)
-        except SubscriberError as error:
-            self._log.warning("settlement_failed", settlement=kind, error=str(error))
-            self._metrics.settlements.labels(kind, "error").inc(len(deliveries))
-        else:
-            self._metrics.settlements.labels(kind, "ok").inc(len(deliveries))
+        match SETTLEMENT[ending.outcome]:
+            case Settlement.ACK:
+                self._acks.add(self._leases.take(deliveries))
+            case Settlement.DEFER | Settlement.PARK:
+                # A delivery that finds no place to park is deferred instead.
+                seconds = min(math.ceil(ending.retry_after_seconds), LONGEST_DEFER_SECONDS)
+                with telling(self._metrics, "defer", len(deliveries)):
+                    self._leases.defer(deliveries, seconds)
+            case Settlement.LEAVE:
+                self._leases.take(deliveries)
 
 
 def _came_after(delivery: Delivery, record: Record | None) -> bool:

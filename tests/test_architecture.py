@@ -54,14 +54,15 @@ EDGES = {
     "prometheus_client": ("metrics", "web"),
     "typer": ("cli",),
 }
-# Where threads may be started: the four of the blueprint, of which the worker has a crew, the first checks, and what
-# serves tests and the demo.
+# Where threads may be started: the four of the blueprint, of which the worker has a crew, the first checks, the acks,
+# and what serves tests and the demo.
 THREADS = (
     "adapters.local_whisper",
     "first_checks",
     "worker",
     "crew",
     "lease",
+    "acks",
     "transcribe.pool",
     "web",
     "whisper_server",

@@ -124,6 +124,7 @@ def test_a_thousand_duplicates_of_a_job_that_another_has_cost_two_transactions(t
     woken = daemon.registry.wake()
     assert woken
     daemon.worker._pipeline.work(*woken)
+    daemon.acks.flush()
     assert ledger.transactions == 2
     assert source.acked == [DUPLICATES]
     assert daemon.registry.waiting() == 0

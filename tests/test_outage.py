@@ -525,4 +525,5 @@ def test_a_ledger_that_stays_away_beyond_the_claims_end_costs_neither_money_nor_
     assert record
     assert (record.state, record.attempts, claims_of(record)) == (State.DONE, 0, 1)
     assert stage.provider.requests == 1
+    daemon.acks.flush()
     assert stage.sink.told == ["ack"]

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from subscriber.acks import Acks
 from subscriber.errors import NeighbourDown, Refused
-from subscriber.lease import LeaseKeeper
+from subscriber.lease import BATCH, LeaseKeeper
 from subscriber.metrics import Metrics
 from subscriber.model import Delivery, Ending, Message, Outcome, State
 from subscriber.settlement import SETTLEMENT, Settlement, Settler
@@ -64,13 +65,19 @@ class Counter:
     def __init__(self, leased: int = 1) -> None:
         self.wire, self.metrics = Wire(), Metrics()
         self.leases = LeaseKeeper(self.wire, 60, self.metrics)
-        self.settler = Settler(self.wire, self.leases, self.metrics)
+        self.acks = Acks(self.wire, self.metrics)
+        self.settler = Settler(self.acks, self.leases, self.metrics)
         self.deliveries = [delivery(str(n)) for n in range(leased)]
         self.leases.hold(self.deliveries)
         self.wire.told.clear()
 
     def settle(self, outcome: Outcome, retry_after_seconds: float = 0.0) -> list[tuple[str, str, tuple[str, ...]]]:
-        self.settler.settle(self.deliveries, Ending(outcome, retry_after_seconds=retry_after_seconds))
+        return self.settle_as(Ending(outcome, retry_after_seconds=retry_after_seconds), self.deliveries)
+
+    def settle_as(self, ending: Ending, deliveries: Sequence[Delivery]) -> list[tuple[str, str, tuple[str, ...]]]:
+        """What Pub/Sub has heard since the beginning."""
+        self.settler.settle(deliveries, ending)
+        self.acks.flush()
         return self.wire.told
 
     def outcomes(self) -> dict[str, float]:
@@ -165,23 +172,24 @@ def test_a_message_that_came_after_the_jobs_end_is_not_acked_with_it() -> None:
     late = delivery("late", published_at=PUBLISHED + timedelta(minutes=1, seconds=0.1))
     counter.leases.hold([late])
     counter.wire.told.clear()
-    counter.settler.settle([*counter.deliveries, late], Ending(Outcome.EXHAUSTED, record=ended))
-    assert counter.wire.told == [("extend 0", "live", ("ack late",)), ("ack", "live", ("ack 0", "ack 1"))]
+    told = counter.settle_as(Ending(Outcome.EXHAUSTED, record=ended), [*counter.deliveries, late])
+    assert told == [("extend 0", "live", ("ack late",)), ("ack", "live", ("ack 0", "ack 1"))]
     assert counter.outcomes() == {"exhausted": 2.0, "early": 1.0}
 
 
 def test_the_message_that_the_job_was_claimed_by_is_acked_with_it() -> None:
     counter = Counter()
     ended = replace(CLAIMED, state=State.DEAD, completed_at=PUBLISHED)
-    counter.settler.settle(counter.deliveries, Ending(Outcome.EXHAUSTED, record=ended))
-    assert counter.wire.told == [("ack", "live", ("ack 0",))]
+    assert counter.settle_as(Ending(Outcome.EXHAUSTED, record=ended), counter.deliveries) == [
+        ("ack", "live", ("ack 0",))
+    ]
 
 
 def test_each_subscription_is_told_of_its_own_messages() -> None:
     counter = Counter()
     both = [delivery("1", subscription="live"), delivery("1", subscription="replay")]
-    counter.settler.settle(both, Ending(Outcome.TRANSCRIBED))
-    assert counter.wire.told == [("ack", "live", ("ack 1",)), ("ack", "replay", ("ack 1",))]
+    told = counter.settle_as(Ending(Outcome.TRANSCRIBED), both)
+    assert told == [("ack", "live", ("ack 1",)), ("ack", "replay", ("ack 1",))]
 
 
 def test_a_message_that_came_again_meanwhile_is_settled_by_its_newest_ack_id() -> None:
@@ -202,3 +210,15 @@ def test_the_time_of_a_settlement_is_measured() -> None:
     counter.settle(Outcome.TRANSCRIBED)
     sample = counter.metrics.registry.get_sample_value("subscriber_stage_seconds_count", {"stage": "settle"})
     assert sample == 1
+
+
+def test_what_waits_for_its_ack_is_renewed_no_more() -> None:
+    """A drain hands back whatever is leased to us still: not what is as good as acked."""
+    counter = Counter(leased=2)
+    counter.settler.settle(counter.deliveries, Ending(Outcome.TRANSCRIBED))
+    assert (counter.leases.held(), counter.wire.told) == ([], [])
+
+
+def test_more_acks_than_a_call_may_have_take_several() -> None:
+    counter = Counter(leased=BATCH + 1)
+    assert [len(ids) for _, _, ids in counter.settle(Outcome.TRANSCRIBED)] == [BATCH, 1]

@@ -99,7 +99,7 @@ class _Found(NamedTuple, Generic[D]):
 
     document: D | None
     read_at: datetime
-    transaction: bytes
+    transaction: bytes = b""
 
 
 class _Known(NamedTuple):
@@ -236,18 +236,24 @@ class FirestoreLedger:
                 self._roll_back(found.transaction, ends_at)
 
     def _fetch(self, kind: _Kind[D], document_id: str, ends_at: float, *, transact: bool = False) -> _Found[D]:
-        """A strongly consistent read, which may begin a transaction. Only a batch, of two reads, tells its time."""
+        """A strongly consistent read, which may begin a transaction. Only a batch, of two reads, tells its time.
+
+        Of a transaction that has begun nobody else knows: if the rest of the read does not come it is let go of.
+        """
         begin: dict[str, Any] = {"new_transaction": _OPTIMISTIC} if transact else {}
-        name, transaction = self._name(kind, document_id), b""
-        for answer in self._read(**self._call(ends_at), documents=[name], **begin):
-            transaction = answer.transaction or transaction
-            read_at = answer.read_time.ToDatetime(UTC)
-            if answer.HasField("found"):
-                fields = {field: decode(value) for field, value in answer.found.fields.items()}
-                return _Found(kind.from_document(fields), read_at, transaction)
-            if answer.HasField("missing"):
-                return _Found(None, read_at, transaction)
-        raise NeighbourDown("firestore", "unavailable", "a read brought no answer")
+        found, transaction = None, b""
+        try:
+            for answer in self._read(**self._call(ends_at), documents=[self._name(kind, document_id)], **begin):
+                transaction = answer.transaction or transaction
+                if answer.HasField("found") or answer.HasField("missing"):
+                    found = _found(kind, answer)
+        except Exception:
+            if transaction:
+                self._roll_back(transaction, ends_at)
+            raise
+        if found is None:
+            raise NeighbourDown("firestore", "unavailable", "a read brought no answer")
+        return found._replace(transaction=transaction)
 
     def _name(self, kind: _Kind[Any], document_id: str) -> str:
         return f"{self._collection}{kind.collection_ending}/{document_id}"
@@ -277,6 +283,12 @@ class FirestoreLedger:
         """How each RPC is made: once, and bounded by what is left of the deadline, but never by nothing."""
         timeout = min(_CALL_SECONDS, max(ends_at - time.monotonic(), 0.1))
         return {"timeout": timeout, "metadata": self._metadata, "database": self._database}
+
+
+def _found(kind: _Kind[D], answer: Any) -> _Found[D]:
+    fields = {field: decode(value) for field, value in answer.found.fields.items()}
+    document = kind.from_document(fields) if answer.HasField("found") else None
+    return _Found(document, answer.read_time.ToDatetime(UTC))
 
 
 def _down(error: exceptions.GoogleAPICallError) -> NeighbourDown:

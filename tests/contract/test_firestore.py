@@ -6,6 +6,7 @@ import gc
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -82,7 +83,18 @@ class Faults(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
         self.held.append(request)
         raise Fault(fault[1])
 
-    intercept_unary_stream = intercept_unary_unary
+    def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
+        """As a call of one answer; but of what took effect the first answer comes."""
+        if fault := next((fault for fault in self._planned if fault[0] == READ and fault[2]), None):
+            self.calls.append(READ)
+            self._planned.remove(fault)
+            return _broken_off(continuation(details, request), fault[1])
+        return self.intercept_unary_unary(continuation, details, request)
+
+
+def _broken_off(answers: Iterator[Any], status: grpc.StatusCode) -> Iterator[Any]:
+    yield next(answers)
+    raise Fault(status)
 
 
 @pytest.fixture
@@ -227,6 +239,15 @@ def test_a_refusal_locks_nobody_out(firestore: FirestoreLedger) -> None:
     firestore.transact(JOB, claiming())
     firestore._deadline_seconds = 1.0
     firestore.transact(JOB, BY_OWNER["renew"](ours))
+
+
+def test_a_transaction_whose_read_breaks_off_locks_nobody_out(firestore: FirestoreLedger, faults: Faults) -> None:
+    """Its first answer tells of the transaction, and the rest may never come. The emulator would lock for a minute."""
+    ours = claim(firestore)
+    faults.plan(READ, grpc.StatusCode.DEADLINE_EXCEEDED, applied=True)
+    firestore._deadline_seconds = 1.0
+    firestore.transact(JOB, BY_OWNER["renew"](ours))
+    assert faults.calls[2:] == [READ, UNDO, READ, WRITE]
 
 
 def test_a_rollback_that_fails_changes_no_answer(firestore: FirestoreLedger, faults: Faults) -> None:

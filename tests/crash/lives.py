@@ -217,6 +217,7 @@ class Stage:
         with suppress(Killed):
             for new in daemon.leases.hold([delivery]):
                 daemon.worker._pipeline.handle(new)
+            daemon.acks.flush()
         return fate
 
     def live_on(self) -> None:

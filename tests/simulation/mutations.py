@@ -108,7 +108,7 @@ def _release_as_an_attempt(record: Record | None, now: datetime, claim: Any, why
 
 def _ack_before_completing(self: Any, held: Any, *more: Any) -> Any:
     deliveries = list(self._registry._entries[held.claim.job].deliveries.values())
-    self._settler._ack(deliveries)
+    self._settler._acks.add(self._settler._leases.take(deliveries))
     return _write(self, held, *more)
 
 
