@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from queue import Queue
 
+import pytest
 from annotated_types import Ge
 
 from subscriber import acks as module
@@ -17,6 +18,12 @@ from tests.test_settlement import Wire, delivery
 
 SOON = 30.0
 """Bound of every wait for another thread; none comes near it."""
+
+
+@pytest.fixture(autouse=True)
+def _end_waits_for_the_last_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is; production waits for a second."""
+    monkeypatch.setattr(module, "LAST_TURN_SECONDS", SOON)
 
 
 class Heard(Wire):

@@ -20,6 +20,7 @@ from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
 from google.cloud.firestore_v1.types import CommitRequest
 
+from subscriber.adapters import firestore as module
 from subscriber.adapters.firestore import FirestoreLedger, _Known
 from subscriber.decisions import Refusal, Verdict
 from subscriber.emulators import Emulators, free_port
@@ -248,6 +249,16 @@ def test_a_transaction_whose_read_breaks_off_locks_nobody_out(firestore: Firesto
     firestore._deadline_seconds = 1.0
     firestore.transact(JOB, BY_OWNER["renew"](ours))
     assert faults.calls[2:] == [READ, UNDO, READ, WRITE]
+
+
+def test_a_record_that_cannot_be_understood_locks_nobody_out(
+    firestore: FirestoreLedger, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim(firestore)
+    monkeypatch.setattr(module, "decode", lambda _: [].pop())
+    with pytest.raises(IndexError):
+        firestore.transact(JOB, claiming())
+    assert faults.calls[2:] == [READ, UNDO]
 
 
 def test_a_rollback_that_fails_changes_no_answer(firestore: FirestoreLedger, faults: Faults) -> None:
