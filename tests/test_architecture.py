@@ -46,7 +46,7 @@ EDGES = {
     "requests": ("adapters.", "sessions"),
     "pycurl": ("sessions",),
     "openai": ("adapters.",),
-    "httpx2": ("adapters.", "answers"),
+    "httpx2": ("adapters.", "answers", "clients"),
     "faster_whisper": ("adapters.",),
     "sqlite3": ("adapters.",),
     "av": ("audio.",),

@@ -21,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 from subscriber.answers import BOUNDS
 from subscriber.audio.wav import encode_wav
 from subscriber.backoff import retry_after_seconds
+from subscriber.clients import ClientForThreads
 from subscriber.errors import ConfigError, FormatRefused, NeighbourDown, Permanent, RateLimited, Transient
 from subscriber.metrics import Metrics
 from subscriber.transcript import Answer, Segment, SpeechRequest, Word
@@ -122,11 +123,10 @@ class _Shape(BaseModel):
 
 
 class OpenAITranscriber:
-    """One client for all threads; its pool of connections is larger than any number of slots."""
+    """One client for all threads, with as many connections as there are requests on the wire."""
 
     def __init__(self, *, api_key: str | None, base_url: str, metrics: Metrics) -> None:
-        limits = httpx2.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
-        http = openai.DefaultHttpxClient(event_hooks=BOUNDS, limits=limits)
+        http = ClientForThreads(IDLE_SECONDS, event_hooks=BOUNDS, follow_redirects=True)
         self._client = OpenAI(api_key=api_key or "none", base_url=base_url, max_retries=0, http_client=http)
         self._key = api_key or ""
         self._metrics = metrics

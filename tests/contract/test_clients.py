@@ -1,0 +1,135 @@
+"""Connections to a provider that many threads ask at once, as its server sees them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from subscriber.clients import ClientForThreads
+from tests.daemon import until
+
+AT_ONCE = 8
+LONG_SECONDS = 60.0
+SHORT_SECONDS = 0.05
+
+
+class Provider(ThreadingHTTPServer):
+    """Its connections: `open` now, and those that requests came by, in their order. `/together` waits for all eight."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.open: set[int] = set()
+        self.asked_by: list[int] = []
+        self.together = threading.Barrier(AT_ONCE, timeout=LONG_SECONDS)
+        self.answer = threading.Event()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Provider
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.open.add(self.client_address[1])
+
+    def do_GET(self) -> None:
+        self.server.asked_by.append(self.client_address[1])
+        if self.path == "/together":
+            self.server.together.wait()
+        if self.path == "/later":
+            self.server.answer.wait(LONG_SECONDS)
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def finish(self) -> None:
+        super().finish()
+        self.server.open.discard(self.client_address[1])
+
+    def log_message(self, *args: Any) -> None:
+        """Not here."""
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with Provider() as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.answer.set()
+        server.shutdown()
+        thread.join()
+
+
+def ask_together(client: ClientForThreads, provider: Provider) -> None:
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        list(threads.map(client.get, [f"{provider.url}/together"] * AT_ONCE))
+    assert len(set(provider.asked_by)) == AT_ONCE, "a connection has one request at a time"
+
+
+def looks_at_sockets(client: ClientForThreads, url: str) -> int:
+    """How many this thread takes for one request."""
+    looks = 0
+
+    def watch(_frame: FrameType, event: str, what: Any) -> None:
+        nonlocal looks
+        looks += event == "c_call" and what.__name__ in {"poll", "select"}
+
+    sys.setprofile(watch)
+    try:
+        client.get(url)
+    finally:
+        sys.setprofile(None)
+    return looks
+
+
+def test_the_connection_that_was_used_last_is_used_next(provider: Provider) -> None:
+    with closing(ClientForThreads(LONG_SECONDS)) as client:
+        ask_together(client, provider)
+        for _ in range(AT_ONCE):
+            client.get(provider.url)
+    assert len(set(provider.asked_by[AT_ONCE:])) == 1
+    assert set(provider.asked_by[AT_ONCE:]) < set(provider.asked_by[:AT_ONCE])
+
+
+def test_no_request_looks_at_connections_that_are_not_its_own(provider: Provider) -> None:
+    """A look lets go of Python's lock, and httpx's own pool has all other threads wait for it."""
+    with closing(ClientForThreads(LONG_SECONDS)) as alone, closing(ClientForThreads(LONG_SECONDS)) as busy:
+        alone.get(provider.url)
+        provider.asked_by.clear()
+        ask_together(busy, provider)
+        assert looks_at_sockets(busy, provider.url) == looks_at_sockets(alone, provider.url) > 0
+
+
+def test_what_a_busier_time_has_left_is_closed_by_the_next_request(provider: Provider) -> None:
+    with closing(ClientForThreads(SHORT_SECONDS)) as client:
+        ask_together(client, provider)
+        idle_since = time.monotonic()
+        until(lambda: time.monotonic() - idle_since > 2 * SHORT_SECONDS, "all were idle for too long")
+        client.get(provider.url)
+        until(lambda: provider.open == {provider.asked_by[-1]}, "all but the last are closed")
+
+
+def test_closing_closes_all_connections_and_one_in_use_once_its_answer_has_come(provider: Provider) -> None:
+    client = ClientForThreads(LONG_SECONDS)
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(client.get, f"{provider.url}/later")
+        until(lambda: len(provider.asked_by) == 1, "it is on the wire")
+        client.get(provider.url)
+        client.close()
+        until(lambda: provider.open == {provider.asked_by[0]}, "the idle one is closed")
+        provider.answer.set()
+        assert answer.result().status_code == 200
+        until(lambda: not provider.open, "and the other")
