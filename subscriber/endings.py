@@ -20,6 +20,8 @@ from subscriber.ports import Ledger, Objects
 
 __all__ = ["Endings", "RetryPolicy"]
 
+EXPECTED = (ClaimLost, Interrupted, NeighbourDown, NotForUs, Permanent, Transient)
+
 WARNED = {Outcome.FAILED, Outcome.REJECTED, Outcome.EXHAUSTED, Outcome.EXPIRED, Outcome.LOST}
 
 
@@ -60,6 +62,7 @@ class Endings:
 
     def of_claim(self, held: HeldClaim, error: Exception) -> Ending:
         """Record why the work under a claim stopped. Raises ClaimLost, Interrupted or Transient if it cannot."""
+        self._let_go(error)
         match error:
             case ClaimLost():
                 raise error
@@ -69,7 +72,6 @@ class Endings:
                 return self._release(held.claim, str(error))
             case Transient():
                 return self._retry_later(held, error)
-        self._log.error("unexpected_error", exc_info=error)
         return self._retry_later(held, Transient("unexpected", f"{type(error).__name__}: {error}"))
 
     def without_transcript(self, claim: Claim, state: State, message: str, kind: str = "") -> Ending:
@@ -86,6 +88,7 @@ class Endings:
 
     def of_delivery(self, error: Exception) -> Ending:
         """Why a delivery ends that has no claim (any more) to record it under."""
+        self._let_go(error)
         match error:
             case NotForUs():
                 self._metrics.ignored.labels(error.reason).inc()
@@ -96,8 +99,19 @@ class Endings:
                 return self._interrupted(str(error))
             case Transient():
                 return Ending(Outcome.FAILED, error.reason, str(error), self._retry.wait_seconds(1))
-        self._log.error("unexpected_error", exc_info=error)
         return Ending(Outcome.FAILED, "unexpected", f"{type(error).__name__}: {error}", self._retry.wait_seconds(1))
+
+    def _let_go(self, error: BaseException | None) -> None:
+        """Log what nobody expected; then forget where errors were raised, and with it what all functions there held.
+
+        A request's sound, and the future that holds the error itself: the circle would stay until Python looks for
+        garbage, for which it counts objects and not their bytes.
+        """
+        if not isinstance(error, EXPECTED):
+            self._log.error("unexpected_error", exc_info=error)
+        while error:
+            error.__traceback__ = None
+            error = error.__cause__ or error.__context__
 
     def report(self, ending: Ending, delivery: Delivery, took_seconds: float) -> None:
         """One line an attempt, and the figures of a job that this process settled."""

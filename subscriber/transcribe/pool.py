@@ -156,21 +156,23 @@ class SlotPool:
             self._lanes.discard(lane)
 
     def _work(self) -> None:
-        """One thread: for ever take the fairest request and make it."""
+        """One thread: for ever take the fairest request and make it; while it waits it holds nothing of the last one."""
         while True:
-            lane, task = self._next()
-            began, ok = time.monotonic(), False
-            try:
-                answer = task.request()
-                ok = True
-            except RateLimited as limit:
-                self._close_gate(lane, task, began, limit.seconds)
-            except BaseException as error:  # noqa: BLE001 - whoever waits for the future raises it
-                task.future.set_exception(error)
-            self._leave(time.monotonic() - began, ok=ok)
-            if ok:
-                _conclude(task, answer)
-            self._settle(lane)
+            self._make(*self._next())
+
+    def _make(self, lane: Lane, task: _Task) -> None:
+        began, ok = time.monotonic(), False
+        try:
+            answer = task.request()
+            ok = True
+        except RateLimited as limit:
+            self._close_gate(lane, task, began, limit.seconds)
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the future raises it
+            task.future.set_exception(error)
+        self._leave(time.monotonic() - began, ok=ok)
+        if ok:
+            _conclude(task, answer)
+        self._settle(lane)
 
     def _next(self) -> tuple[Lane, _Task]:
         """Wait for a request that may go now, and count it as on the wire."""

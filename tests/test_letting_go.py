@@ -1,0 +1,59 @@
+"""What a job held in memory goes with it, however it ends: without waiting until Python looks for garbage."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from subscriber.errors import Interrupted, Permanent, Transient
+from subscriber.transcribe.asking import Question
+from subscriber.transcript import Answer
+from tests.crash.lives import Stage, spoken
+from tests.daemon import until
+
+SOON_SECONDS = 10.0
+
+
+@pytest.fixture(autouse=True)
+def nobody_looks_for_garbage() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def sounds() -> int:
+    """How many questions are in memory, each with its sound."""
+    return sum(isinstance(one, Question) for one in gc.get_objects())
+
+
+def caused(error: Exception) -> Exception:
+    """As an adapter raises it: from its library's own error, which remembers where it came from."""
+    try:
+        raise ConnectionError("closed by the peer")
+    except ConnectionError as cause:
+        error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        lambda _: spoken(),
+        lambda _: caused(Transient("bad_answer", "no words")),
+        lambda _: caused(Permanent("audio_rejected", "not audio")),
+        lambda _: caused(Interrupted("ending")),
+        lambda _: caused(RuntimeError("nobody expected it")),
+    ],
+    ids=["transcribed", "failed", "rejected", "interrupted", "unexpected"],
+)
+def test_nothing_holds_the_sound_of_a_job_that_has_ended(
+    tmp_path: Path, says: Callable[[int], Answer | Exception]
+) -> None:
+    stage = Stage(tmp_path, says, seconds=3.0)
+    stage.live()
+    assert stage.provider.requests == 1
+    until(lambda: not sounds(), "no thread and no error holds any", SOON_SECONDS)
