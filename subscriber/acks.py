@@ -1,7 +1,8 @@
 """Acks go out together: what ends within a moment shares a call.
 
 The law of this file: only what is durable comes here. What waits here is leased to us long enough, though nobody renews
-it any more; and whoever dies takes nothing along but acks, whose messages come again and meet their record.
+it any more, as long as calls are answered; and where one is not, or the process dies, nothing is lost but acks, whose
+messages come again and meet their record.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Self
 
+from subscriber.batches import batches, told
+from subscriber.drain import Drain
 from subscriber.errors import SubscriberError
-from subscriber.lease import LAST_TURN_SECONDS, batches
 from subscriber.log import get_logger
 from subscriber.metrics import Metrics
 from subscriber.model import Delivery
@@ -23,12 +26,16 @@ __all__ = ["GATHER_SECONDS", "Acks", "telling"]
 GATHER_SECONDS = 0.1
 """How long an ack waits for others: under load some ten share a call, and a lease lasts a hundred times longer."""
 
+LAST_CALL_SECONDS = (1.0, 5.0)
+"""What the last call may take: at least, also of a grace that is used up, and at most, which is a call's own limit."""
+
 
 class Acks:
     """A thread that acks what was added until its `with` block ends, whatever befalls a call."""
 
-    def __init__(self, source: Source, metrics: Metrics) -> None:
+    def __init__(self, source: Source, drain: Drain, metrics: Metrics) -> None:
         self._source = source
+        self._drain = drain
         self._metrics = metrics
         self._waiting: list[Delivery] = []
         self._stopped = False
@@ -44,7 +51,12 @@ class Acks:
         with self._changed:
             self._stopped = True
             self._changed.notify()
-        self._thread.join(LAST_TURN_SECONDS)
+        least, most = LAST_CALL_SECONDS
+        self._thread.join(max(least, min(self._drain.remaining_seconds(), most)))
+
+    def alive(self) -> bool:
+        """Whether the thread is there: without it nothing would be acked any more."""
+        return self._thread.is_alive()
 
     def add(self, deliveries: Sequence[Delivery]) -> None:
         """Have these acked within GATHER_SECONDS, by the ack ids that they have."""
@@ -58,8 +70,16 @@ class Acks:
         with self._changed:
             deliveries, self._waiting = self._waiting, []
         for subscription, ack_ids in batches(deliveries):
-            with telling(self._metrics, "ack", len(ack_ids)):
-                self._source.ack(subscription, ack_ids)
+            try:
+                self._ack(subscription, ack_ids)
+            except Exception:  # noqa: BLE001 - the others are acked, whatever befell these
+                get_logger().exception("acks_failed", deliveries=len(ack_ids))
+                self._metrics.settlements.labels("ack", "error").inc(len(ack_ids))
+
+    def _ack(self, subscription: str, ack_ids: Sequence[str]) -> None:
+        with self._metrics.stage_seconds.labels("settle").time():
+            for number, error in told(partial(self._source.ack, subscription), ack_ids):
+                count_told(self._metrics, "ack", number, error)
 
     def _run(self) -> None:
         while not self._stopped or self._waiting:
@@ -68,20 +88,23 @@ class Acks:
                     self._changed.wait()
                 if not self._stopped:
                     self._changed.wait(GATHER_SECONDS)
-            try:
-                self.flush()
-            except Exception:  # noqa: BLE001 - without this thread nothing would be acked any more
-                get_logger().exception("acks_failed")
+            self.flush()
 
 
 @contextmanager
 def telling(metrics: Metrics, kind: str, number: int) -> Iterator[None]:
     """Around a call that tells Pub/Sub of so many deliveries."""
-    result = "ok"
+    failed: SubscriberError | None = None
     with metrics.stage_seconds.labels("settle").time():
         try:
             yield
         except SubscriberError as error:
-            result = "error"
-            get_logger().warning("settlement_failed", settlement=kind, deliveries=number, error=str(error))
-    metrics.settlements.labels(kind, result).inc(number)
+            failed = error
+    count_told(metrics, kind, number, failed)
+
+
+def count_told(metrics: Metrics, kind: str, number: int, error: SubscriberError | None) -> None:
+    """What Pub/Sub was told of so many deliveries, or was not."""
+    if error:
+        get_logger().warning("settlement_failed", settlement=kind, deliveries=number, error=str(error))
+    metrics.settlements.labels(kind, "error" if error else "ok").inc(number)

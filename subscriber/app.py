@@ -97,7 +97,7 @@ class Daemon:
         self.solitude = Solitude(self.claims, self.drain)
         self._owner = f"{socket.gethostname()}/{uuid.uuid4().hex[:8]}"
         self._transcriber, self._purse = self._within_budget()
-        self.acks = Acks(adapters.source, metrics)
+        self.acks = Acks(adapters.source, self.drain, metrics)
         self.settler = Settler(self.acks, self.leases, metrics)
         self._speech = self._compose_speech()
         self.worker = self._worker()
@@ -126,8 +126,8 @@ class Daemon:
             raise ConfigErrors(self._mistakes)
 
     def live(self) -> bool:
-        """Whether the pull loop and the lease keeper take their turns."""
-        return self.worker.alive() and self.leases.alive()
+        """Whether the pull loop and the lease keeper take their turns, and acks go out."""
+        return self.worker.alive() and self.leases.alive() and self.acks.alive()
 
     def ready(self) -> tuple[bool, dict[str, object]]:
         """Whether we pull or are paused (a pause must not block the rollout that mends it), and why."""

@@ -32,7 +32,12 @@ class ClientForThreads(httpx2.Client):
         self._lock = threading.Lock()
 
     def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
-        """As httpx has it."""
+        """As httpx has it, but for cookies, of which none is kept from one request to the next.
+
+        Raises RuntimeError once it is closed, as httpx does: nobody would wait for the answer.
+        """
+        if self.is_closed:
+            raise RuntimeError("the client is closed")
         with self._lock:
             client = self._idle.pop()[1] if self._idle else None
         client = client or self._another()

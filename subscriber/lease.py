@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Self
 
+from subscriber.batches import batches, told
 from subscriber.decisions import decide_renewal
-from subscriber.errors import ClaimLost, Interrupted, Refused, SubscriberError
+from subscriber.errors import ClaimLost, Interrupted, Refused
 from subscriber.log import get_logger
 from subscriber.metrics import Metrics
 from subscriber.model import Claim, Delivery, Progress
 from subscriber.ports import Ledger, Source
 
-__all__ = ["ClaimKeeper", "HeldClaim", "Keeper", "LeaseKeeper", "batches"]
+__all__ = ["ClaimKeeper", "HeldClaim", "Keeper", "LeaseKeeper"]
 
 RENEWALS_A_TERM = 3
 """A lease or claim is renewed at a third of its length: two renewals may fail before it ends."""
-
-BATCH = 1000
-"""Ack ids a request: at some 200 bytes each well below the 512 KiB that a request may have."""
 
 CLAIM_THREADS = 8
 """Renewals of claims at one time: 64 claims on a ledger that takes 2 s a call are still renewed within 16 s."""
@@ -142,22 +139,19 @@ class LeaseKeeper(Keeper):
             self._last_success = time.monotonic()
 
     def _renew(self, subscription: str, ack_ids: Sequence[str]) -> bool:
-        """Renew a batch; a refused one is halved until the malformed id stands alone (it fails its whole batch)."""
-        try:
-            self._source.extend(subscription, ack_ids, self._lease_seconds)
-        except Refused as refusal:
-            if len(ack_ids) > 1:
-                middle = len(ack_ids) // 2
-                return self._renew(subscription, ack_ids[:middle]) & self._renew(subscription, ack_ids[middle:])
-            self._log.error("lease_refused", error=str(refusal))
-            self._count("refused")
-            return True
-        except SubscriberError as error:
-            self._log.warning("lease_renewal_failed", leases=len(ack_ids), error=str(error))
-            self._count("error", len(ack_ids))
-            return False
-        self._count("ok", len(ack_ids))
-        return True
+        """Renew a batch; whether Pub/Sub has heard us, also where it refuses a malformed id."""
+        heard = True
+        for number, error in told(lambda ids: self._source.extend(subscription, ids, self._lease_seconds), ack_ids):
+            if isinstance(error, Refused):
+                self._log.error("lease_refused", error=str(error))
+                self._count("refused")
+            elif error:
+                self._log.warning("lease_renewal_failed", leases=number, error=str(error))
+                self._count("error", number)
+                heard = False
+            else:
+                self._count("ok", number)
+        return heard
 
 
 class HeldClaim:
@@ -281,13 +275,3 @@ class ClaimKeeper(Keeper):
             self._log.warning("claim_renewal_failed", job=held.job_uri, error=str(error))
         finally:
             self._renewing.discard(held.claim.nonce)
-
-
-def batches(deliveries: Iterable[Delivery]) -> Iterator[tuple[str, list[str]]]:
-    """Subscription and ack ids, at most BATCH of them a request."""
-    by_subscription: dict[str, list[str]] = defaultdict(list)
-    for delivery in deliveries:
-        by_subscription[delivery.subscription].append(delivery.ack_id)
-    for subscription, ack_ids in by_subscription.items():
-        for start in range(0, len(ack_ids), BATCH):
-            yield subscription, ack_ids[start : start + BATCH]

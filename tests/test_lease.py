@@ -17,9 +17,10 @@ from typing import Any, TypeVar, cast
 import pytest
 
 from subscriber import lease as module
+from subscriber.batches import BATCH, batches
 from subscriber.decisions import Decide
 from subscriber.errors import ClaimLost, NeighbourDown, Refused
-from subscriber.lease import BATCH, CLAIM_THREADS, ClaimKeeper, HeldClaim, Keeper, LeaseKeeper, batches
+from subscriber.lease import CLAIM_THREADS, ClaimKeeper, HeldClaim, Keeper, LeaseKeeper
 from subscriber.metrics import Metrics
 from subscriber.model import Claim, Delivery, Job, Message, Progress, Record, State
 from tests.claims import CLAIM, CLAIMED, NOW

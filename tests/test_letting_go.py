@@ -30,10 +30,14 @@ def sounds() -> int:
     return sum(isinstance(one, Question) for one in gc.get_objects())
 
 
+def hang_up() -> None:
+    raise ConnectionError("closed by the peer")
+
+
 def caused(error: Exception) -> Exception:
     """As an adapter raises it: from its library's own error, which remembers where it came from."""
     try:
-        raise ConnectionError("closed by the peer")
+        hang_up()
     except ConnectionError as cause:
         error.__cause__ = cause
     return error

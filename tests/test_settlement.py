@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from subscriber.acks import Acks
+from subscriber.batches import BATCH
+from subscriber.drain import Drain
 from subscriber.errors import NeighbourDown, Refused
-from subscriber.lease import BATCH, LeaseKeeper
+from subscriber.lease import LeaseKeeper
 from subscriber.metrics import Metrics
 from subscriber.model import Delivery, Ending, Message, Outcome, State
 from subscriber.settlement import SETTLEMENT, Settlement, Settler
@@ -65,7 +67,7 @@ class Counter:
     def __init__(self, leased: int = 1) -> None:
         self.wire, self.metrics = Wire(), Metrics()
         self.leases = LeaseKeeper(self.wire, 60, self.metrics)
-        self.acks = Acks(self.wire, self.metrics)
+        self.acks = Acks(self.wire, Drain(60.0), self.metrics)
         self.settler = Settler(self.acks, self.leases, self.metrics)
         self.deliveries = [delivery(str(n)) for n in range(leased)]
         self.leases.hold(self.deliveries)

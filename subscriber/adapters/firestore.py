@@ -19,7 +19,7 @@ from __future__ import annotations
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -60,6 +60,9 @@ _CALL_SECONDS = 5.0
 
 _DEADLINE_SECONDS = 15.0
 # All tries of one call together: a sixth of a claim's length, so a keeper learns of an outage long before claims end.
+
+_ROLLBACK_SECONDS = 1.0
+# It only spares others a wait, and follows a call that may have used up its own five seconds.
 
 _BACKOFF_SECONDS = (0.05, 2.0)
 # Who lost a race for a document may look again at once; a Firestore in trouble is asked every 1 to 2 s.
@@ -233,7 +236,7 @@ class FirestoreLedger:
             return decision.answer
         finally:
             if not committed:
-                self._roll_back(found.transaction, ends_at)
+                self._roll_back(found.transaction)
 
     def _fetch(self, kind: _Kind[D], document_id: str, ends_at: float, *, transact: bool = False) -> _Found[D]:
         """A strongly consistent read, which may begin a transaction. Only a batch, of two reads, tells its time.
@@ -241,19 +244,16 @@ class FirestoreLedger:
         Of a transaction that has begun nobody else knows: if the rest of the read does not come it is let go of.
         """
         begin: dict[str, Any] = {"new_transaction": _OPTIMISTIC} if transact else {}
-        found, transaction = None, b""
+        answers, transaction = [], b""
         try:
             for answer in self._read(**self._call(ends_at), documents=[self._name(kind, document_id)], **begin):
                 transaction = answer.transaction or transaction
-                if answer.HasField("found") or answer.HasField("missing"):
-                    found = _found(kind, answer)
+                answers.append(answer)
+            return _found(kind, answers)._replace(transaction=transaction)
         except Exception:
             if transaction:
-                self._roll_back(transaction, ends_at)
+                self._roll_back(transaction)
             raise
-        if found is None:
-            raise NeighbourDown("firestore", "unavailable", "a read brought no answer")
-        return found._replace(transaction=transaction)
 
     def _name(self, kind: _Kind[Any], document_id: str) -> str:
         return f"{self._collection}{kind.collection_ending}/{document_id}"
@@ -274,10 +274,10 @@ class FirestoreLedger:
             encode(document.fields[field], value)
         return self._write(**self._call(ends_at), writes=[{"update": document, **condition}], transaction=transaction)
 
-    def _roll_back(self, transaction: bytes, ends_at: float) -> None:
+    def _roll_back(self, transaction: bytes) -> None:
         """Let go of the record. If that fails, the transaction ends by itself."""
         with suppress(exceptions.GoogleAPICallError):
-            self._undo(**self._call(ends_at), transaction=transaction)
+            self._undo(**self._call(time.monotonic() + _ROLLBACK_SECONDS), transaction=transaction)
 
     def _call(self, ends_at: float) -> dict[str, Any]:
         """How each RPC is made: once, and bounded by what is left of the deadline, but never by nothing."""
@@ -285,7 +285,11 @@ class FirestoreLedger:
         return {"timeout": timeout, "metadata": self._metadata, "database": self._database}
 
 
-def _found(kind: _Kind[D], answer: Any) -> _Found[D]:
+def _found(kind: _Kind[D], answers: Sequence[Any]) -> _Found[D]:
+    """What a read brought: an answer may tell of its transaction alone. Raises NeighbourDown, and what it may hold."""
+    answer = next((one for one in answers if one.HasField("found") or one.HasField("missing")), None)
+    if answer is None:
+        raise NeighbourDown("firestore", "unavailable", "a read brought no answer")
     fields = {field: decode(value) for field, value in answer.found.fields.items()}
     document = kind.from_document(fields) if answer.HasField("found") else None
     return _Found(document, answer.read_time.ToDatetime(UTC))

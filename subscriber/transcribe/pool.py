@@ -156,7 +156,7 @@ class SlotPool:
             self._lanes.discard(lane)
 
     def _work(self) -> None:
-        """One thread: for ever take the fairest request and make it; while it waits it holds nothing of the last one."""
+        """One thread: for ever take the fairest request and make it, and hold nothing of the last one meanwhile."""
         while True:
             self._make(*self._next())
 

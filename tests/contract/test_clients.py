@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
 from typing import Any
 
+import httpx2
 import pytest
 
 from subscriber.clients import ClientForThreads
@@ -32,6 +33,7 @@ class Provider(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.open: set[int] = set()
         self.asked_by: list[int] = []
+        self.cookies: list[str | None] = []
         self.together = threading.Barrier(AT_ONCE, timeout=LONG_SECONDS)
         self.answer = threading.Event()
 
@@ -50,7 +52,10 @@ class Handler(BaseHTTPRequestHandler):
             self.server.together.wait()
         if self.path == "/later":
             self.server.answer.wait(LONG_SECONDS)
-        self.send_response(200)
+        self.server.cookies.append(self.headers["cookie"])
+        self.send_response(302 if self.path == "/moved" else 200)
+        self.send_header("location", "/")
+        self.send_header("set-cookie", "of=one")
         self.send_header("content-length", "0")
         self.end_headers()
 
@@ -133,3 +138,38 @@ def test_closing_closes_all_connections_and_one_in_use_once_its_answer_has_come(
         provider.answer.set()
         assert answer.result().status_code == 200
         until(lambda: not provider.open, "and the other")
+
+
+def test_a_closed_client_sends_nothing(provider: Provider) -> None:
+    client = ClientForThreads(LONG_SECONDS)
+    client.get(provider.url)
+    client.close()
+    with pytest.raises(RuntimeError):
+        client.get(provider.url)
+    assert len(provider.asked_by) == 1
+
+
+def test_a_request_that_failed_leaves_its_client_to_the_next_one(provider: Provider) -> None:
+    with closing(ClientForThreads(LONG_SECONDS)) as client:
+        for _ in range(3):
+            with pytest.raises(httpx2.ReadTimeout):
+                client.get(f"{provider.url}/later", timeout=SHORT_SECONDS)
+        assert len(client._idle) == 1
+        assert client.get(provider.url).status_code == 200
+
+
+def test_what_the_client_is_told_holds_for_every_request(provider: Provider) -> None:
+    """Its hooks, whether it follows redirects, and what is said for one request alone."""
+    seen: list[str] = []
+    hooks = {"request": [lambda request: seen.append(request.url.path)]}
+    with closing(ClientForThreads(LONG_SECONDS, event_hooks=hooks, follow_redirects=True)) as client:
+        assert client.get(f"{provider.url}/moved").url.path == "/"
+        assert client.get(f"{provider.url}/moved", follow_redirects=False).status_code == 302
+    assert seen == ["/moved", "/", "/moved"]
+
+
+def test_no_cookie_goes_from_one_request_to_the_next(provider: Provider) -> None:
+    with closing(ClientForThreads(LONG_SECONDS)) as client:
+        for _ in range(2):
+            assert client.get(provider.url).cookies == {"of": "one"}
+    assert provider.cookies == [None, None]
