@@ -101,7 +101,7 @@ class Endings:
                 return Ending(Outcome.FAILED, error.reason, str(error), self._retry.wait_seconds(1))
         return Ending(Outcome.FAILED, "unexpected", f"{type(error).__name__}: {error}", self._retry.wait_seconds(1))
 
-    def _let_go(self, error: BaseException | None) -> None:
+    def _let_go(self, error: Exception) -> None:
         """Log what nobody expected; then forget where errors were raised, and with it what all functions there held.
 
         A request's sound, and the future that holds the error itself: the circle would stay until Python looks for
@@ -109,9 +109,7 @@ class Endings:
         """
         if not isinstance(error, EXPECTED):
             self._log.error("unexpected_error", exc_info=error)
-        while error:
-            error.__traceback__ = None
-            error = error.__cause__ or error.__context__
+        _forget_where(error)
 
     def report(self, ending: Ending, delivery: Delivery, took_seconds: float) -> None:
         """One line an attempt, and the figures of a job that this process settled."""
@@ -166,3 +164,11 @@ class Endings:
         """At a shutdown another pod shall have the message at once; in a long outage at once would be a hot loop."""
         wait = 0.0 if self._drain.draining else self._retry.min_seconds
         return Ending(Outcome.INTERRUPTED, "interrupted", why, wait, claim=claim)
+
+
+def _forget_where(error: BaseException | None) -> None:
+    """Of an error and of those that led to it, which may lead in a circle: one that a future holds is raised anew."""
+    if error and error.__traceback__:
+        error.__traceback__ = None
+        _forget_where(error.__cause__)
+        _forget_where(error.__context__)

@@ -43,6 +43,14 @@ def caused(error: Exception) -> Exception:
     return error
 
 
+def in_a_circle(error: Exception) -> Exception:
+    """As one is that its future raises again while what it has led to is handled."""
+    caused(error)
+    assert error.__cause__
+    error.__cause__.__context__ = error
+    return error
+
+
 @pytest.mark.parametrize(
     "says",
     [
@@ -51,8 +59,9 @@ def caused(error: Exception) -> Exception:
         lambda _: caused(Permanent("audio_rejected", "not audio")),
         lambda _: caused(Interrupted("ending")),
         lambda _: caused(RuntimeError("nobody expected it")),
+        lambda _: in_a_circle(Transient("bad_answer", "no words")),
     ],
-    ids=["transcribed", "failed", "rejected", "interrupted", "unexpected"],
+    ids=["transcribed", "failed", "rejected", "interrupted", "unexpected", "circle"],
 )
 def test_nothing_holds_the_sound_of_a_job_that_has_ended(
     tmp_path: Path, says: Callable[[int], Answer | Exception]
