@@ -8,8 +8,7 @@ messages come again and meet their record.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Self
 
@@ -21,7 +20,7 @@ from subscriber.metrics import Metrics
 from subscriber.model import Delivery
 from subscriber.ports import Source
 
-__all__ = ["GATHER_SECONDS", "Acks", "telling"]
+__all__ = ["GATHER_SECONDS", "Acks", "count_told"]
 
 GATHER_SECONDS = 0.1
 """How long an ack waits for others: under load some ten share a call, and a lease lasts a hundred times longer."""
@@ -89,18 +88,6 @@ class Acks:
                 if not self._stopped:
                     self._changed.wait(GATHER_SECONDS)
             self.flush()
-
-
-@contextmanager
-def telling(metrics: Metrics, kind: str, number: int) -> Iterator[None]:
-    """Around a call that tells Pub/Sub of so many deliveries."""
-    failed: SubscriberError | None = None
-    with metrics.stage_seconds.labels("settle").time():
-        try:
-            yield
-        except SubscriberError as error:
-            failed = error
-    count_told(metrics, kind, number, failed)
 
 
 def count_told(metrics: Metrics, kind: str, number: int, error: SubscriberError | None) -> None:

@@ -42,16 +42,22 @@ class ClientForThreads(httpx2.Client):
             client = self._idle.pop()[1] if self._idle else None
         client = client or self._another()
         try:
+            # Now, because nothing may come between an answer that is paid for and whoever waits for it.
+            self._let_go(before=time.monotonic() - self._idle_seconds)
             return client.send(request, **how)
         finally:
-            with self._lock:
-                self._idle.append((time.monotonic(), client))
-            self._let_go(before=float("inf") if self.is_closed else time.monotonic() - self._idle_seconds)
+            self._keep(client)
 
     def close(self) -> None:
         """Close the connections; those that are in use close when their answer has come."""
         super().close()
         self._let_go(before=float("inf"))
+
+    def _keep(self, client: httpx2.Client) -> None:
+        with self._lock:
+            self._idle.append((time.monotonic(), client))
+        if self.is_closed:
+            self._let_go(before=float("inf"))
 
     def _let_go(self, before: float) -> None:
         """Of connections that a busier time has left."""

@@ -20,8 +20,6 @@ from subscriber.ports import Ledger, Objects
 
 __all__ = ["Endings", "RetryPolicy"]
 
-EXPECTED = (ClaimLost, Interrupted, NeighbourDown, NotForUs, Permanent, Transient)
-
 WARNED = {Outcome.FAILED, Outcome.REJECTED, Outcome.EXHAUSTED, Outcome.EXPIRED, Outcome.LOST}
 
 
@@ -62,17 +60,20 @@ class Endings:
 
     def of_claim(self, held: HeldClaim, error: Exception) -> Ending:
         """Record why the work under a claim stopped. Raises ClaimLost, Interrupted or Transient if it cannot."""
-        self._let_go(error)
-        match error:
-            case ClaimLost():
-                raise error
-            case Permanent():
-                return self._bury(held, error)
-            case Interrupted() | NeighbourDown():
-                return self._release(held.claim, str(error))
-            case Transient():
-                return self._retry_later(held, error)
-        return self._retry_later(held, Transient("unexpected", f"{type(error).__name__}: {error}"))
+        try:
+            match error:
+                case ClaimLost():
+                    raise error
+                case Permanent():
+                    return self._bury(held, error)
+                case Interrupted() | NeighbourDown():
+                    return self._release(held.claim, str(error))
+                case Transient():
+                    return self._retry_later(held, error)
+            self._log.error("unexpected_error", exc_info=error)
+            return self._retry_later(held, Transient("unexpected", f"{type(error).__name__}: {error}"))
+        finally:
+            _forget_where(error)
 
     def without_transcript(self, claim: Claim, state: State, message: str, kind: str = "") -> Ending:
         """Record that the job is settled: dead or skipped (with its kind), gone or superseded."""
@@ -88,28 +89,21 @@ class Endings:
 
     def of_delivery(self, error: Exception) -> Ending:
         """Why a delivery ends that has no claim (any more) to record it under."""
-        self._let_go(error)
-        match error:
-            case NotForUs():
-                self._metrics.ignored.labels(error.reason).inc()
-                return Ending(Outcome.IGNORED, error.reason, str(error))
-            case ClaimLost():
-                return Ending(Outcome.LOST, "claim_lost", str(error))
-            case Interrupted() | NeighbourDown():
-                return self._interrupted(str(error))
-            case Transient():
-                return Ending(Outcome.FAILED, error.reason, str(error), self._retry.wait_seconds(1))
-        return Ending(Outcome.FAILED, "unexpected", f"{type(error).__name__}: {error}", self._retry.wait_seconds(1))
-
-    def _let_go(self, error: Exception) -> None:
-        """Log what nobody expected; then forget where errors were raised, and with it what all functions there held.
-
-        A request's sound, and the future that holds the error itself: the circle would stay until Python looks for
-        garbage, for which it counts objects and not their bytes.
-        """
-        if not isinstance(error, EXPECTED):
+        try:
+            match error:
+                case NotForUs():
+                    self._metrics.ignored.labels(error.reason).inc()
+                    return Ending(Outcome.IGNORED, error.reason, str(error))
+                case ClaimLost():
+                    return Ending(Outcome.LOST, "claim_lost", str(error))
+                case Interrupted() | NeighbourDown():
+                    return self._interrupted(str(error))
+                case Transient():
+                    return Ending(Outcome.FAILED, error.reason, str(error), self._retry.wait_seconds(1))
             self._log.error("unexpected_error", exc_info=error)
-        _forget_where(error)
+            return Ending(Outcome.FAILED, "unexpected", f"{type(error).__name__}: {error}", self._retry.wait_seconds(1))
+        finally:
+            _forget_where(error)
 
     def report(self, ending: Ending, delivery: Delivery, took_seconds: float) -> None:
         """One line an attempt, and the figures of a job that this process settled."""
@@ -167,7 +161,11 @@ class Endings:
 
 
 def _forget_where(error: BaseException | None) -> None:
-    """Of an error and of those that led to it, which may lead in a circle: one that a future holds is raised anew."""
+    """Let go of what the functions held that an error came through: a request's sound, and the future with the error.
+
+    That circle would stay until Python looks for garbage, for which it counts objects and not their bytes. Errors that
+    led to one another may do so in a circle, too: what a future holds is raised anew while its consequence is handled.
+    """
     if error and error.__traceback__:
         error.__traceback__ = None
         _forget_where(error.__cause__)

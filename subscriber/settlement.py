@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 from enum import Enum
 
-from subscriber.acks import Acks, telling
+from subscriber.acks import Acks, count_told
+from subscriber.errors import SubscriberError
 from subscriber.lease import LeaseKeeper
 from subscriber.metrics import Metrics
 from subscriber.model import Delivery, Ending, Outcome, Record
@@ -83,10 +84,18 @@ class Settler:
             case Settlement.DEFER | Settlement.PARK:
                 # A delivery that finds no place to park is deferred instead.
                 seconds = min(math.ceil(ending.retry_after_seconds), LONGEST_DEFER_SECONDS)
-                with telling(self._metrics, "defer", len(deliveries)):
-                    self._leases.defer(deliveries, seconds)
+                self._defer(deliveries, seconds)
             case Settlement.LEAVE:
                 self._leases.take(deliveries)
+
+    def _defer(self, deliveries: Sequence[Delivery], seconds: int) -> None:
+        failed = None
+        with self._metrics.stage_seconds.labels("settle").time():
+            try:
+                self._leases.defer(deliveries, seconds)
+            except SubscriberError as error:
+                failed = error
+        count_told(self._metrics, "defer", len(deliveries), failed)
 
 
 def _came_after(delivery: Delivery, record: Record | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 
@@ -71,3 +72,22 @@ def test_a_daemon_at_rest_keeps_no_decoder(tmp_path: Path, monkeypatch: pytest.M
             events.put("finished")
             serving.join(30)
     assert not serving.is_alive()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_daemon_whose_acks_no_longer_go_out_is_not_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, events = Stage(tmp_path, lambda _: spoken()), Signals()
+    adapters = Adapters(stage.sink, stage.ledger, stage.objects, stage.provider, None, {})
+    daemon = Daemon(stage.settings, adapters, Metrics(stage.settings.model), events)
+    serving = threading.Thread(target=daemon.serve, kwargs={"web": False})
+    serving.start()
+    try:
+        until(daemon.live, "it serves")
+        monkeypatch.setattr(daemon.acks, "flush", sys.exit)
+        daemon.acks.add([stage._delivery("an ack id")])
+        until(lambda: not daemon.live(), "somebody notices")
+        assert daemon.worker.alive()
+        assert daemon.leases.alive()
+    finally:
+        events.put("finished")
+        serving.join(30)

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from subscriber.app import Daemon
 from subscriber.errors import Interrupted, Permanent, Transient
+from subscriber.metrics import Metrics
 from subscriber.transcribe.asking import Question
 from subscriber.transcript import Answer
-from tests.crash.lives import Stage, spoken
+from tests.crash.lives import NO_SIGNALS, Fate, Stage, spoken
 from tests.daemon import until
 
 SOON_SECONDS = 10.0
@@ -70,3 +73,17 @@ def test_nothing_holds_the_sound_of_a_job_that_has_ended(
     stage.live()
     assert stage.provider.requests == 1
     until(lambda: not sounds(), "no thread and no error holds any", SOON_SECONDS)
+
+
+def test_what_nobody_expected_is_logged_with_the_place_where_it_was_raised(tmp_path: Path) -> None:
+    """Of a claim, and of a delivery without one: there a verdict on the file is no less unexpected."""
+    stage = Stage(tmp_path, lambda _: caused(RuntimeError("nobody expected it")))
+    with capture_logs() as lines:
+        stage.live()
+        daemon = Daemon(stage.settings, stage._adapters(Fate(None)), Metrics(stage.settings.model), NO_SIGNALS)
+        try:
+            raise Permanent("empty", "where nobody looks for it")  # noqa: TRY301 - to have come from somewhere
+        except Permanent as verdict:
+            daemon.worker._pipeline._endings.of_delivery(verdict)
+    told = [line["exc_info"] for line in lines if line["event"] == "unexpected_error"]
+    assert [type(error) for error in told] == [RuntimeError, Permanent]

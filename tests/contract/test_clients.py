@@ -173,3 +173,26 @@ def test_no_cookie_goes_from_one_request_to_the_next(provider: Provider) -> None
         for _ in range(2):
             assert client.get(provider.url).cookies == {"of": "one"}
     assert provider.cookies == [None, None]
+
+
+def test_a_connection_that_does_not_close_loses_no_answer(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be paid for: what is closed is closed before a request is sent."""
+    order: list[str] = []
+    with closing(ClientForThreads(SHORT_SECONDS)) as client:
+        ask_together(client, provider)
+        idle_since = time.monotonic()
+        until(lambda: time.monotonic() - idle_since > 2 * SHORT_SECONDS, "all were idle for too long")
+        close, send = httpx2.Client.close, httpx2.Client.send
+
+        def noted_close(self: httpx2.Client) -> None:
+            order.append("close")
+            close(self)
+
+        def noted_send(self: httpx2.Client, request: httpx2.Request, **how: Any) -> httpx2.Response:
+            order.append("send")
+            return send(self, request, **how)
+
+        monkeypatch.setattr(httpx2.Client, "close", noted_close)
+        monkeypatch.setattr(httpx2.Client, "send", noted_send)
+        client.get(provider.url)
+        assert order == ["close"] * (AT_ONCE - 1) + ["send"]

@@ -261,6 +261,39 @@ def test_a_record_that_cannot_be_understood_locks_nobody_out(
     assert faults.calls[2:] == [READ, UNDO]
 
 
+def test_a_record_that_cannot_be_understood_leaves_its_read_heard_to_the_end(
+    firestore: FirestoreLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or gRPC would hold the call for as long as the connection lasts."""
+    claim(firestore)
+    read, heard = firestore._read, []
+
+    def listened(**how: Any) -> Iterator[Any]:
+        yield from read(**how)
+        heard.append("all")
+
+    monkeypatch.setattr(firestore, "_read", listened)
+    monkeypatch.setattr(module, "decode", lambda _: [].pop())
+    with pytest.raises(IndexError):
+        firestore.transact(JOB, claiming())
+    assert heard == ["all"]
+
+
+def test_a_rollback_takes_little_of_the_time_that_a_retry_has(
+    firestore: FirestoreLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim(firestore)
+    undo, limits = firestore._undo, []
+
+    def timed(*, timeout: float, **how: Any) -> Any:
+        limits.append(timeout)
+        return undo(timeout=timeout, **how)
+
+    monkeypatch.setattr(firestore, "_undo", timed)
+    firestore.transact(JOB, claiming())
+    assert 0 < limits[0] <= 1.0
+
+
 def test_a_rollback_that_fails_changes_no_answer(firestore: FirestoreLedger, faults: Faults) -> None:
     claim(firestore)
     faults.plan(UNDO, grpc.StatusCode.UNAVAILABLE)
